@@ -3,5 +3,7 @@
 
 /// The one place that reads the time.
 pub mod clock;
+/// Every setting, typed and checked.
+pub mod config;
 /// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
 pub mod domain;
