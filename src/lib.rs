@@ -7,3 +7,5 @@ pub mod clock;
 pub mod config;
 /// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
 pub mod domain;
+/// The log: which lines are written, and that one event is one line.
+pub mod telemetry;
