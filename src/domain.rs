@@ -2,4 +2,6 @@
 //! I/O, of SQL, or of messages on the wire.
 
 pub mod id;
+pub mod permission;
+pub mod role;
 pub mod time;
