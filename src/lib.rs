@@ -5,3 +5,5 @@
 pub mod clock;
 /// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
 pub mod domain;
+/// The wire types, generated from `proto/`.
+pub mod proto;
