@@ -52,3 +52,6 @@ impl std::fmt::Debug for Secret {
         f.write_str(if self.absent { "\"\"" } else { "[redacted]" })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,7 @@ impl Timestamp {
     }
 
     /// This instant without its fraction of a second.
+    #[must_use]
     pub const fn floor_to_second(self) -> Self {
         Self::from_secs(self.secs())
     }
