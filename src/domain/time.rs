@@ -64,6 +64,21 @@ impl std::ops::Sub<Duration> for Timestamp {
     }
 }
 
+/// Now, by both clocks: the wall clock for what is written down, the monotonic one so that a wall clock set back cannot
+/// make old knowledge look fresh. A suspended machine stops the monotonic clock, so elapsed time is the greater of both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    pub wall: Timestamp,
+    pub uptime: Duration,
+}
+
+impl Moment {
+    /// How long after `earlier` this is, by the clock that says more.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.wall.since(earlier.wall).max(self.uptime.saturating_sub(earlier.uptime))
+    }
+}
+
 /// RFC 3339 in UTC, for logs and messages.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
