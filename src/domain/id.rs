@@ -37,7 +37,7 @@ macro_rules! uuid_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let uuid = Uuid::try_parse(text).map_err(|_| InvalidId)?;
+                let uuid = Uuid::try_parse(text).map_err(|_not_a_uuid| InvalidId)?;
                 let mut canonical = Uuid::encode_buffer();
                 if uuid.hyphenated().encode_lower(&mut canonical) == text { Ok(Self(uuid)) } else { Err(InvalidId) }
             }

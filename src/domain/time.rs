@@ -37,6 +37,7 @@ impl Timestamp {
     }
 
     /// This instant without its fraction of a second.
+    #[must_use]
     pub const fn floor_to_second(self) -> Self {
         Self::from_secs(self.secs())
     }
@@ -60,6 +61,21 @@ impl std::ops::Sub<Duration> for Timestamp {
 
     fn sub(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+/// Now, by both clocks: the wall clock for what is written down, the monotonic one so that a wall clock set back cannot
+/// make old knowledge look fresh. A suspended machine stops the monotonic clock, so elapsed time is the greater of both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    pub wall: Timestamp,
+    pub uptime: Duration,
+}
+
+impl Moment {
+    /// How long after `earlier` this is, by the clock that says more.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.wall.since(earlier.wall).max(self.uptime.saturating_sub(earlier.uptime))
     }
 }
 

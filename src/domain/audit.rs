@@ -1,0 +1,62 @@
+//! What is written down for good.
+
+use crate::domain::id::{ClientId, PrincipalId, SessionId};
+use crate::domain::time::Timestamp;
+
+/// Something that happened. Carries ids, never identifiers, secrets or tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEvent {
+    pub id: uuid::Uuid,
+    pub time: Timestamp,
+    pub kind: AuditKind,
+    pub actor: Option<PrincipalId>,
+    /// About whom or what: a user, a role, a key.
+    pub target: Option<String>,
+    pub session: Option<SessionId>,
+    pub client: Option<ClientId>,
+    pub ip_address: String,
+    pub request_id: String,
+    /// A name of the contract's `Reason`, for refusals.
+    pub reason: Option<&'static str>,
+    pub detail: Vec<(&'static str, String)>,
+}
+
+macro_rules! audit_kinds {
+    ($($kind:ident => $name:literal,)*) => {
+        /// Kinds of event; names as in the OWASP logging vocabulary where it has one.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum AuditKind { $($kind),* }
+
+        impl AuditKind {
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),* }
+            }
+        }
+    };
+}
+
+audit_kinds! {
+    LoginSucceeded => "authn_login_success",
+    LoginFailed => "authn_login_fail",
+    TokenReused => "authn_token_reuse",
+    TokenLate => "authn_token_late",
+    TokenForged => "authn_token_forged",
+    TokenForeignClient => "authn_token_foreign_client",
+    SessionEnded => "session_revoked",
+    SessionsEnded => "session_revoked_all",
+    FenceRaised => "session_fence_raised",
+    UserCreated => "user_created",
+    UserUpdated => "user_updated",
+    UserDisabled => "user_disabled",
+    UserEnabled => "user_enabled",
+    UserDeleted => "user_deleted",
+    PasswordSet => "authn_password_change",
+    RolePut => "role_put",
+    RoleDeleted => "role_deleted",
+    PolicyApplied => "policy_applied",
+    RoleGranted => "authz_role_granted",
+    RoleWithdrawn => "authz_role_withdrawn",
+    AdminDenied => "authz_fail",
+    KeyCreated => "key_created",
+    Bootstrapped => "sys_bootstrap",
+}
