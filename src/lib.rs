@@ -9,6 +9,7 @@ pub mod verifier;
 pub mod proto;
 /// The one place that reads the time.
 pub mod clock;
+
 /// Every setting, typed and checked.
 pub mod config;
 /// The log: which lines are written, and that one event is one line.
