@@ -3,14 +3,18 @@
 
 /// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
 pub mod domain;
+
 /// Token, question and time in, verdict out; all in memory. Pure.
 pub mod verifier;
+
 /// The contract, generated from `proto/`.
 pub mod proto;
+
 /// The one place that reads the time.
 pub mod clock;
 
-/// Every setting, typed and checked.
+/// Every setting, typed and judged before anything starts.
 pub mod config;
-/// The log: which lines are written, and that one event is one line.
+
+/// Log lines: who reads them, in which form, and what never stands in them.
 pub mod telemetry;
