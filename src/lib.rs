@@ -5,3 +5,5 @@
 pub mod clock;
 /// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
 pub mod domain;
+/// A token, a question and the time in; a verdict out. In memory, no I/O.
+pub mod verifier;
