@@ -10,30 +10,43 @@ use sqlx::sqlite::SqlitePool;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::domain::change::Revision;
 
 #[macro_use]
 mod sql;
 
 mod audit;
+mod bindings;
 mod feed;
 mod keys;
 mod open;
+mod policy;
+mod purge;
 mod roles;
 mod sessions;
 mod settings;
 mod standing;
+mod user_state;
+mod users;
 mod vault;
 mod write;
+mod write_back;
 
 #[cfg(test)]
 mod testing;
 
+pub use bindings::{Binding, BindingFilter, BindingKey, GrantError, WithdrawError};
 pub use feed::{FeedRead, Loaded};
 pub use keys::NewKey;
 pub use open::OpenError;
+pub use policy::{ApplyPolicyError, PolicyDiff};
+pub use purge::Purged;
+pub use roles::{DeleteRoleError, PutRoleError};
 pub use sessions::EndAllError;
 pub use settings::KeyCheck;
 pub use standing::{Credential, CredentialAnswer};
+pub use user_state::ChangeUserError;
+pub use users::{CreateUserError, Created, NewUser, ProfileChange, Taken, UpdateUserError, UserKey};
 pub use vault::SqlVault;
 
 /// The store. Clones share its connections.
@@ -81,6 +94,14 @@ impl Store {
     pub fn vault(&self) -> SqlVault {
         SqlVault::new(self.clone())
     }
+}
+
+/// What became of an idempotent call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// `false`: it was so before, and nothing was written.
+    pub changed: bool,
+    pub revision: Revision,
 }
 
 /// A failure that is nobody's answer.

@@ -97,7 +97,8 @@ CREATE TABLE bindings (
     tenant TEXT NOT NULL,
     expires_at INTEGER,
     create_time INTEGER NOT NULL,
-    granted_by TEXT NOT NULL,
+    -- NULL: the server itself, at its first start.
+    granted_by TEXT,
     CHECK ((user_id IS NULL) <> (client_id IS NULL)),
     UNIQUE (user_id, role, tenant),
     UNIQUE (client_id, role, tenant)

@@ -69,6 +69,11 @@ pub(super) fn is_active(state: &str) -> Result<bool, StoreError> {
     }
 }
 
+/// As bindings keep it: empty for everywhere.
+pub(super) fn tenant(scope: &Scope) -> &str {
+    scope.tenant().map_or("", |tenant| tenant.as_str())
+}
+
 /// The user of rows with [`owner_columns`]; `None` if no user was joined.
 pub(super) fn owner(rows: &[SqliteRow]) -> Result<Option<(UserId, Owner)>, StoreError> {
     let Some(first) = rows.first() else { return Ok(None) };

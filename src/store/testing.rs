@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use crate::clock::Clock;
+use crate::domain::account::Profile;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::{Change, Cursor, EndedSession, PrincipalState};
 use crate::domain::id::{PrincipalId, SessionId, UserId};
-use crate::domain::standing::{End, EndCause};
+use crate::domain::permission::Scope;
+use crate::domain::role::{BoundRole, Role};
+use crate::domain::standing::{End, EndCause, Owner};
 use crate::domain::time::Timestamp;
-use crate::store::{FeedRead, Loaded, Store};
+use crate::store::{FeedRead, Loaded, NewUser, Store};
 
 pub(super) struct Scratch {
     pub(super) store: Store,
@@ -63,6 +66,50 @@ impl Scratch {
         user
     }
 
+    pub(super) fn profile(email: &str, user_name: &str, external_id: &str) -> Profile {
+        Profile {
+            external_id: external_id.to_owned(),
+            email: (!email.is_empty()).then(|| email.parse().unwrap()),
+            user_name: (!user_name.is_empty()).then(|| user_name.parse().unwrap()),
+            ..Profile::default()
+        }
+    }
+
+    /// A user with an e-mail address and these roles.
+    pub(super) async fn user(&self, email: &str, bindings: Vec<BoundRole>) -> UserId {
+        let id = UserId::generate();
+        let new = NewUser {
+            id,
+            profile: Self::profile(email, "", ""),
+            password_hash: Some("old hash".into()),
+            request_id: None,
+            bindings,
+        };
+        self.store.create_user(&new, &self.audit()).await.unwrap();
+        id
+    }
+
+    /// A custom role.
+    pub(super) async fn role(&self, id: &str, inherits: &[&str]) -> Role {
+        let role = Role {
+            id: id.parse().unwrap(),
+            description: r#""'"#.to_owned(),
+            patterns: vec!["docs:*:read".parse().unwrap()],
+            inherits: inherits.iter().map(|id| id.parse().unwrap()).collect(),
+            etag: String::new(),
+        };
+        self.store.put_role(&role, None, &self.audit()).await.unwrap().0
+    }
+
+    /// The user as sign-in would see them.
+    pub(super) async fn owner(&self, user: UserId) -> Owner {
+        self.store.owner(user).await.unwrap().unwrap().0
+    }
+
+    pub(super) async fn cursor(&self) -> Cursor {
+        self.store.load().await.unwrap().cursor
+    }
+
     /// What was learned behind `cursor`.
     pub(super) async fn learned(&self, cursor: Cursor) -> Loaded {
         match self.store.changes_since(cursor).await.unwrap() {
@@ -96,6 +143,12 @@ impl Scratch {
             summary: Some(vec![1, 2, 3]),
         }
     }
+}
+
+/// A role for good; an empty tenant is everywhere.
+pub(super) fn bound(role: &str, tenant: &str) -> BoundRole {
+    let scope = if tenant.is_empty() { Scope::Everywhere } else { Scope::Tenant(tenant.parse().unwrap()) };
+    BoundRole { role: role.parse().unwrap(), scope, expires_at: None }
 }
 
 /// What a read says of a user.

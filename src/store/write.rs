@@ -20,6 +20,7 @@ pub(super) const BULK: usize = 1_000;
 pub(super) enum Learn {
     Session(UserId, SessionId),
     User(UserId),
+    Policy,
     Keys,
     Fence,
     Reload,
@@ -37,6 +38,7 @@ impl Learn {
         match self {
             Self::Session(..) => Self::SESSION,
             Self::User(_) => Self::USER,
+            Self::Policy => Self::POLICY,
             Self::Keys => Self::KEYS,
             Self::Fence => Self::FENCE,
             Self::Reload => Self::RELOAD,
@@ -48,7 +50,8 @@ impl Learn {
 pub(super) struct Write {
     transaction: Transaction<'static, Sqlite>,
     now: Timestamp,
-    fence: i64,
+    /// Versions that a change makes are above this.
+    above: i64,
     learn: BTreeSet<Learn>,
     committed: watch::Sender<i64>,
 }
@@ -63,7 +66,7 @@ impl Store {
         Ok(Write {
             transaction,
             now: Timestamp::from_micros(now),
-            fence,
+            above: fence,
             learn: BTreeSet::new(),
             committed: self.committed.clone(),
         })
@@ -80,7 +83,12 @@ impl Write {
     /// hand out again what later tokens already carry; above the fence, because tokens carry the greater of the two and
     /// must count as older than the change.
     pub(super) fn least_version(&self) -> i64 {
-        self.now.millis().max(self.fence.saturating_add(1))
+        self.now.millis().max(self.above.saturating_add(1))
+    }
+
+    /// From now on in this transaction, versions are above `version` too.
+    pub(super) fn stand_above(&mut self, version: i64) {
+        self.above = self.above.max(version);
     }
 
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
@@ -116,7 +124,7 @@ impl Write {
             let (user, session) = match what {
                 Learn::Session(user, session) => (Some(user), Some(session)),
                 Learn::User(user) => (Some(user), None),
-                Learn::Keys | Learn::Fence | Learn::Reload => (None, None),
+                Learn::Policy | Learn::Keys | Learn::Fence | Learn::Reload => (None, None),
             };
             sqlx::query(APPEND)
                 .bind(id)
