@@ -19,6 +19,9 @@ mod proven;
 mod standings;
 mod view;
 
+#[cfg(test)]
+pub(crate) mod forge;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -290,3 +293,6 @@ fn decide(policy: &Policy, question: &Question<'_>, identity: &Identity, now: Ti
         Outcome::StepUp { needed: question.assurance }
     }
 }
+
+#[cfg(test)]
+mod tests;
