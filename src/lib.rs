@@ -1,9 +1,20 @@
-//! Postern, a gRPC authentication service. The rooms, in reading order; each may name only those that stand after it,
+//! Postern, a gRPC authentication service. The rooms, in reading order; each may name only those that stand above it,
 //! save `config`, `clock` and `telemetry`, which stand aside.
+
+/// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
+pub mod domain;
+
+/// Token, question and time in, verdict out; all in memory. Pure.
+pub mod verifier;
+
+/// The contract, generated from `proto/`.
+pub mod proto;
 
 /// The one place that reads the time.
 pub mod clock;
-/// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
-pub mod domain;
-/// A token, a question and the time in; a verdict out. In memory, no I/O.
-pub mod verifier;
+
+/// Every setting, typed and judged before anything starts.
+pub mod config;
+
+/// Log lines: who reads them, in which form, and what never stands in them.
+pub mod telemetry;
