@@ -14,8 +14,12 @@ use crate::domain::refresh_token::{ChainKey, Presented};
 use crate::domain::standing::{End, EndCause, Standing};
 use crate::domain::time::Timestamp;
 
-/// So many superseded generations are remembered while they are in their grace; a client that refreshes faster is held.
+/// So many superseded generations are remembered; a client that refreshes faster is held.
 pub const PREDECESSORS_MAX: usize = 8;
+/// Superseded generations are remembered so much longer than their grace. A refresh reads the record and the time in
+/// parallel, so the record may be newer than the time by as long as a refresh may take (3 s); one that forgot a
+/// generation as its grace ended would turn a retry of the moment before into reuse.
+pub const READ_SKEW_MAX: Duration = Duration::from_secs(5);
 /// One late repeat is forgiven in so many generations.
 pub const LATE_REPEAT_EVERY: u32 = 32;
 /// The generation floor in SQL is written when it would rise by so much ...
@@ -45,7 +49,7 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// A generation that was superseded and whose grace may still run.
+/// A generation that was superseded and whose grace runs, or has just ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Predecessor {
     pub generation: u32,
@@ -135,7 +139,7 @@ pub struct Answer {
 }
 
 /// How a refresh is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AnswerKind {
     Advanced,
     Repeated,
@@ -159,7 +163,8 @@ impl Session {
         if let Some(end) = self.end(standing, last_active, limits.idle, limits.grace + ISSUED_LEEWAY) {
             return Rotation::Ended(end);
         }
-        if !chain.proves(&self.seed, presented) {
+        // A session keeps its key for life; what another one proves was not made by us.
+        if presented.key != self.key || !chain.proves(&self.seed, presented) {
             return Rotation::Forged;
         }
         if standing.generation_floor.is_some_and(|floor| presented.generation < floor.generation) {
@@ -176,7 +181,7 @@ impl Session {
         if healed {
             session.heal_to(presented);
         }
-        session.predecessors.retain(|one| now.since(one.superseded_at) < limits.grace);
+        session.predecessors.retain(|one| now.since(one.superseded_at) < limits.grace + READ_SKEW_MAX);
         let answer = |kind, write, session: Session| {
             let floor = if write { session.floor_due(presented, healed, standing) } else { None };
             let kind = if healed { AnswerKind::Healed } else { kind };
@@ -195,7 +200,9 @@ impl Session {
                 _ => answer(AnswerKind::Held, healed, session),
             };
         }
-        if session.predecessors.iter().any(|one| one.generation == presented.generation) {
+        let superseded = session.predecessors.iter().position(|one| one.generation == presented.generation);
+        let superseded = superseded.map(|index| session.predecessors.remove(index));
+        if superseded.is_some_and(|one| now.since(one.superseded_at) < limits.grace) {
             return answer(AnswerKind::Repeated, false, self.clone());
         }
         let is_parent = presented.generation.checked_add(1) == Some(session.generation);
@@ -288,4 +295,10 @@ const PREDECESSORS_MAX_U32: u32 = PREDECESSORS_MAX as u32;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod table;
+#[cfg(test)]
+mod traces;
+#[cfg(test)]
+mod world;
