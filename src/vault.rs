@@ -7,6 +7,9 @@ use async_trait::async_trait;
 
 use crate::domain::time::Timestamp;
 
+pub mod seal;
+pub mod sessions;
+
 #[cfg(test)]
 pub(crate) mod conformance;
 

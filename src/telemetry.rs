@@ -1,0 +1,243 @@
+//! What the process tells about itself: the log, on standard error. Owns which lines are written and that one event is
+//! one line, whatever a caller put into it; knows no other room than `config` and `clock`, and what is secret it never
+//! sees: such types do not print themselves.
+
+mod lines;
+
+use std::io;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use crate::clock::Clock;
+use crate::config::{Log, LogFormat};
+use lines::{Format, Lines};
+
+/// Libraries whose debug lines tell about frames and pools, and drown ours.
+const TALKATIVE: [&str; 9] = ["axum", "h2", "hyper", "hyper_util", "mio", "sqlx", "tokio", "tonic", "tower"];
+
+/// The log cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("log.filter: {0}")]
+    Filter(#[from] ParseError),
+    #[error("{0}")]
+    Taken(#[from] TryInitError),
+}
+
+/// Sends the events of this process to standard error: pretty on a terminal, else one JSON object a line.
+///
+/// # Errors
+/// If the filter cannot be read, or the process logs somewhere already.
+pub fn init(log: &Log, is_terminal: bool) -> Result<(), TelemetryError> {
+    subscriber(log, is_terminal, io::stderr)?.try_init()?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// The subscriber that `init` installs, over any writer.
+///
+/// # Errors
+/// If the filter cannot be read.
+pub fn subscriber<W>(log: &Log, is_terminal: bool, writer: W) -> Result<impl Subscriber + Send + Sync, TelemetryError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let pretty = Format::Pretty { colour: is_terminal };
+    let format = match log.format {
+        LogFormat::Auto if is_terminal => pretty,
+        LogFormat::Pretty => pretty,
+        LogFormat::Auto | LogFormat::Json => Format::Json,
+    };
+    Ok(tracing_subscriber::registry().with(quiet(&log.filter)).with(EnvFilter::try_new(&log.filter)?).with(Lines::new(
+        format,
+        writer,
+        Clock::default(),
+    )))
+}
+
+/// Stands beside the filter: the talkative libraries keep to `info`, unless the filter names one.
+fn quiet(filter: &str) -> Targets {
+    let named = |library: &str| {
+        filter.split(',').map(str::trim).any(|part| {
+            part.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '=', '[']))
+        })
+    };
+    let quiet = TALKATIVE.into_iter().filter(|library| !named(library)).map(|library| (library, LevelFilter::INFO));
+    Targets::new().with_default(LevelFilter::TRACE).with_targets(quiet)
+}
+
+/// A panic's text may hold what a caller sent, so it takes the same way as everything else.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let cause = panic.payload_as_str().unwrap_or_default();
+    tracing::error!(location, cause, "a task panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    /// A writer that keeps what it is given.
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(format: LogFormat, filter: &str, is_terminal: bool, events: impl FnOnce()) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let log = Log { format, filter: filter.to_owned() };
+        let subscriber = subscriber(&log, is_terminal, move || writer.clone()).unwrap();
+        with_default(subscriber, events);
+        let bytes = buffer.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// The lines without the time.
+    fn pretty(events: impl FnOnce()) -> String {
+        let text = written(LogFormat::Pretty, "info", false, events);
+        text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned() + "\n").collect()
+    }
+
+    fn json(events: impl FnOnce()) -> Vec<serde_json::Value> {
+        let text = written(LogFormat::Auto, "info", false, events);
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    const HOSTILE: [&str; 8] = [
+        "a\nINFO forged",
+        "a\r\nforged",
+        "a\u{1b}[2J",
+        "a\u{2028}forged",
+        "a\"} , {\"level\":\"INFO\"",
+        "a\u{85}\u{9b}2J",
+        "a\u{202e}forged",
+        "a\u{7f}\0\u{8}",
+    ];
+
+    /// What may not reach a terminal or a line-based reader.
+    fn is_tame(text: &str) -> bool {
+        text.chars().all(|c| c == '\n' || !(c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c)))
+    }
+
+    #[test]
+    fn whatever_a_field_holds_is_one_json_line() {
+        for hostile in HOSTILE {
+            let text = written(LogFormat::Json, "info", false, || {
+                let span = tracing::info_span!("rpc", request_id = hostile);
+                span.in_scope(|| tracing::info!(user_agent = hostile, debug = ?hostile, shown = %hostile, "{hostile}"));
+            });
+            assert_eq!(text.matches('\n').count(), 1, "{text}");
+            assert!(is_tame(&text), "{text}");
+            let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(line["level"], "INFO");
+            assert_eq!(line["user_agent"], hostile);
+            assert_eq!(line["shown"], hostile);
+            assert_eq!(line["message"], hostile);
+            assert_eq!(line["request_id"], hostile);
+        }
+    }
+
+    #[test]
+    fn whatever_a_field_holds_is_one_pretty_line() {
+        for hostile in HOSTILE {
+            let text = written(LogFormat::Pretty, "info", false, || {
+                let span = tracing::info_span!("rpc", request_id = hostile);
+                span.in_scope(|| tracing::info!(user_agent = hostile, debug = ?hostile, shown = %hostile, "{hostile}"));
+            });
+            assert_eq!(text.matches('\n').count(), 1, "{text}");
+            assert!(is_tame(&text), "{text}");
+        }
+        insta::assert_snapshot!(pretty(|| {
+            tracing::info!(kid = HOSTILE[0], "{}", HOSTILE[2]);
+            tracing::info!(kid = HOSTILE[4], "{}", HOSTILE[3]);
+        }), @r#"
+        INFO  a\u{1b}[2J  kid="a\nINFO forged"
+        INFO  a\u{2028}forged  kid="a\"} , {\"level\":\"INFO\""
+        "#);
+    }
+
+    #[test]
+    fn a_json_line_has_flat_fields_of_event_and_spans() {
+        let lines = json(|| {
+            let outer = tracing::info_span!("rpc", request_id = "r1", who = "outer", late = tracing::field::Empty);
+            let inner = tracing::info_span!(parent: &outer, "step", who = "inner");
+            outer.record("late", 7);
+            inner.in_scope(|| tracing::warn!(count = 3, ok = true, ratio = 0.5, level = "mine", "done"));
+        });
+        let mut line = lines[0].clone();
+        let timestamp = line.as_object_mut().unwrap().remove("timestamp").unwrap();
+        let timestamp = timestamp.as_str().unwrap();
+        assert_eq!((timestamp.len(), &timestamp[10..11], &timestamp[19..20]), (27, "T", "."), "{timestamp}");
+        assert!(timestamp.ends_with('Z'));
+        assert!(timestamp.parse::<jiff::Timestamp>().is_ok());
+        insta::assert_snapshot!(line, @r#"{"count":3,"field.level":"mine","late":7,"level":"WARN","message":"done","ok":true,"ratio":0.5,"request_id":"r1","target":"postern::telemetry::tests","who":"inner"}"#);
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the store is away")]
+        struct Away(#[source] io::Error);
+        let away = Away(io::Error::other("connection refused"));
+        let lines = json(|| {
+            tracing::error!(error = &away as &dyn std::error::Error, "login failed");
+        });
+        assert_eq!(lines[0]["error"], "the store is away: connection refused");
+    }
+
+    #[test]
+    fn pretty_is_short_and_coloured_only_on_a_terminal() {
+        insta::assert_snapshot!(pretty(|| {
+            let span = tracing::info_span!("rpc", request_id = "r1");
+            span.in_scope(|| tracing::info!(user = "admin", device = "a phone", "signed in"));
+            tracing::error!(target: "sqlx::query", "slow");
+        }), @r#"
+        INFO  signed in  user=admin device="a phone" request_id=r1
+        ERROR sqlx::query: slow
+        "#);
+        let coloured = written(LogFormat::Auto, "info", true, || tracing::info!("up"));
+        assert!(coloured.contains("\u{1b}[32mINFO\u{1b}[0m"), "{coloured:?}");
+    }
+
+    #[test]
+    fn libraries_are_quiet_unless_named() {
+        let events = || {
+            tracing::debug!(target: "h2::codec", "frame");
+            tracing::debug!(target: "sqlx::query", "statement");
+            tracing::info!(target: "sqlx", "migrated");
+            tracing::debug!("ours");
+        };
+        let lines = |filter| {
+            let text = written(LogFormat::Json, filter, false, events);
+            text.lines()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["message"].to_string())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        insta::assert_snapshot!(lines("info"), @r#""migrated""#);
+        insta::assert_snapshot!(lines("debug"), @r#""migrated" "ours""#);
+        insta::assert_snapshot!(lines("debug,h2=debug"), @r#""frame" "migrated" "ours""#);
+        insta::assert_snapshot!(lines("warn,sqlx::query=debug"), @r#""statement""#);
+        insta::assert_snapshot!(lines("off"), @"");
+    }
+}
