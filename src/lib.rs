@@ -7,6 +7,15 @@ pub mod domain;
 /// Token, question and time in, verdict out; all in memory. Pure.
 pub mod verifier;
 
+/// What expires: opaque sealed values.
+pub mod vault;
+
+/// What lasts, in SQL: users, roles, keys, revocations, the change log.
+pub mod store;
+
+/// Use cases, one file a flow: every decision is here or in the pure rooms above.
+pub mod auth;
+
 /// The contract, generated from `proto/`.
 pub mod proto;
 

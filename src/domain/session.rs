@@ -212,10 +212,12 @@ impl Session {
     fn heal_to(&mut self, presented: &Presented) {
         self.generation = presented.generation;
         self.advanced_at = presented.issued;
+        // The token carries whole seconds, rounded down; rounded down again, an honest retry at the end of its grace
+        // would be taken for reuse.
+        let superseded_at = presented.issued + Duration::from_secs(1);
         let first = presented.generation.saturating_sub(PREDECESSORS_MAX_U32);
-        self.predecessors = (first..presented.generation)
-            .map(|generation| Predecessor { generation, superseded_at: presented.issued })
-            .collect();
+        self.predecessors =
+            (first..presented.generation).map(|generation| Predecessor { generation, superseded_at }).collect();
     }
 
     fn may_repeat_late(&self) -> bool {
@@ -282,3 +284,8 @@ impl Session {
 
 #[expect(clippy::cast_possible_truncation, reason = "8")]
 const PREDECESSORS_MAX_U32: u32 = PREDECESSORS_MAX as u32;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod table;
