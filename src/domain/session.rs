@@ -22,7 +22,7 @@ pub const PREDECESSORS_MAX: usize = 8;
 pub const READ_SKEW_MAX: Duration = Duration::from_secs(5);
 /// One late repeat is forgiven in so many generations.
 pub const LATE_REPEAT_EVERY: u32 = 32;
-/// The generation floor in SQL is written when it would rise by so much ...
+/// The generation floor in SQL is written when what may still be answered is so far above it ...
 pub const FLOOR_STEP: u32 = 16;
 /// ... or when the stored one is so old.
 pub const FLOOR_AGE_MAX: Duration = Duration::from_hours(24);
@@ -232,7 +232,8 @@ impl Session {
     }
 
     /// The lowest generation that may still be answered, if SQL should learn it now. After a heal it is the eighth
-    /// before, whatever their grace says: another tab may hold any of them and be honest.
+    /// before, whatever their grace says: another tab may hold any of them and be honest. The floor is written beside the
+    /// swap, which may lose against a late repeat of the generation before the presented one: that stays answerable.
     fn floor_due(&self, presented: &Presented, healed: bool, standing: &Standing) -> Option<u32> {
         let lowest = if healed {
             presented.generation.saturating_sub(PREDECESSORS_MAX_U32)
@@ -243,9 +244,10 @@ impl Session {
             Some(floor) => (floor.generation, floor.at),
             None => (0, self.create_time),
         };
+        let floor = lowest.min(presented.generation.saturating_sub(1));
         let rose = lowest >= stored.saturating_add(FLOOR_STEP);
-        let aged = lowest > stored && standing.now.since(at) >= FLOOR_AGE_MAX;
-        (rose || aged).then_some(lowest)
+        let aged = floor > stored && standing.now.since(at) >= FLOOR_AGE_MAX;
+        (rose || aged).then_some(floor)
     }
 
     /// Whether and why this session is over, as far as SQL and its own limits say. `slack` is added to the idle limit.

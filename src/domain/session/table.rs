@@ -486,10 +486,10 @@ mod generation_floor {
     #[test]
     fn it_is_due_sixteen_above_the_stored_one() {
         let now = T0 + HOUR;
-        for (presented, due) in [(0, None), (15, None), (16, Some(16)), (17, Some(17))] {
+        for (presented, due) in [(0, None), (15, None), (16, Some(15)), (17, Some(16))] {
             assert_eq!(floor(&session_at(presented), presented, &standing(now)), due, "none stored, {presented}");
         }
-        for (presented, due) in [(16, None), (31, None), (32, Some(32)), (50, Some(50))] {
+        for (presented, due) in [(16, None), (31, None), (32, Some(31)), (50, Some(49))] {
             let stored = with_floor(now, 16, now - HOUR);
             assert_eq!(floor(&session_at(presented), presented, &stored), due, "16 stored, {presented}");
         }
@@ -498,24 +498,24 @@ mod generation_floor {
     #[test]
     fn it_is_due_when_the_stored_one_is_a_day_old() {
         let session = session_at(20);
-        assert_eq!(floor(&session, 20, &with_floor(T0 + DAY - MICRO, 19, T0)), None);
-        assert_eq!(floor(&session, 20, &with_floor(T0 + DAY, 19, T0)), Some(20));
-        assert_eq!(floor(&session, 20, &with_floor(T0 + DAY, 20, T0)), None, "it would not rise");
+        assert_eq!(floor(&session, 20, &with_floor(T0 + DAY - MICRO, 18, T0)), None);
+        assert_eq!(floor(&session, 20, &with_floor(T0 + DAY, 18, T0)), Some(19));
+        assert_eq!(floor(&session, 20, &with_floor(T0 + DAY, 19, T0)), None, "it would not rise");
     }
 
     #[test]
     fn before_the_first_one_the_sign_in_counts() {
-        let session = session_at(1);
-        assert_eq!(floor(&session, 1, &standing(T0 + DAY - MICRO)), None);
-        assert_eq!(floor(&session, 1, &standing(T0 + DAY)), Some(1));
-        assert_eq!(floor(&session_at(0), 0, &standing(T0 + DAY)), None, "nothing is below generation 0");
+        let session = session_at(2);
+        assert_eq!(floor(&session, 2, &standing(T0 + DAY - MICRO)), None);
+        assert_eq!(floor(&session, 2, &standing(T0 + DAY)), Some(1));
+        assert_eq!(floor(&session_at(1), 1, &standing(T0 + DAY)), None, "nothing is below generation 0");
     }
 
     #[test]
-    fn it_is_the_lowest_generation_that_may_still_be_repeated() {
+    fn it_is_the_lowest_generation_that_may_still_be_answered() {
         let session = hurried(30, 5);
         assert_eq!(floor(&session, 30, &standing(T0 + SECOND)), Some(25));
-        assert_eq!(floor(&session, 30, &standing(T0 + GRACE + READ_SKEW_MAX)), Some(30));
+        assert_eq!(floor(&session, 30, &standing(T0 + GRACE + READ_SKEW_MAX)), Some(29));
         assert_eq!(floor(&session, 30, &with_floor(T0 + SECOND, 10, T0)), None, "25 is but 15 above");
     }
 
@@ -536,8 +536,8 @@ mod generation_floor {
     }
 
     #[test]
-    fn a_late_repeat_brings_the_late_generation() {
-        assert_eq!(floor(&session_at(17), 16, &standing(T0 + HOUR)), Some(16));
+    fn a_late_repeat_brings_it_too() {
+        assert_eq!(floor(&session_at(17), 16, &standing(T0 + HOUR)), Some(15));
         assert_eq!(floor(&session_at(16), 15, &standing(T0 + HOUR)), None);
     }
 

@@ -514,8 +514,7 @@ impl Services {
         }
         if !truth.faulted && session.generation == truth.newest {
             let kind = if let Rotation::Answer(answer) = rotation { Some(answer.kind) } else { None };
-            // A floor whose swap was lost runs ahead of the record, and takes the late repeat of the parent with it.
-            let naive = truth.naive(generation, now).filter(|kind| *kind != AnswerKind::Late || generation >= floor);
+            let naive = truth.naive(generation, now);
             truth.claim(kind == naive, || shown(&format!("a perfect memory says {naive:?}")));
         }
         let Rotation::Answer(answer) = rotation else { return };
