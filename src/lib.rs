@@ -16,6 +16,9 @@ pub mod store;
 /// Use cases, one file a flow: every decision is here or in the pure rooms above.
 pub mod auth;
 
+/// The gRPC port: translates between messages and use cases.
+pub mod grpc;
+
 /// The operations port: alive, and ready.
 pub mod http;
 
