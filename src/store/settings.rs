@@ -1,6 +1,7 @@
 //! What is fixed at the first start.
 
-use crate::store::{Store, StoreError};
+use crate::domain::time::Timestamp;
+use crate::store::{Store, StoreError, sql};
 
 /// Whether a master key is the one that its number stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,19 @@ pub enum KeyCheck {
 }
 
 impl Store {
+    /// The database's time.
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        const NOW: &str = concat!("SELECT ", now!(), " AS now");
+        let row = sqlx::query(NOW).bind(self.clock.offset_micros()).fetch_one(&self.reader).await?;
+        sql::time(&row, "now")
+    }
+
+    /// Whether any master key was ever used on this store.
+    pub async fn has_master_keys(&self) -> Result<bool, StoreError> {
+        const ANY: &str = "SELECT EXISTS (SELECT 1 FROM master_keys)";
+        Ok(sqlx::query_scalar(ANY).fetch_one(&self.reader).await?)
+    }
+
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         const GET: &str = "SELECT value FROM settings WHERE name = $1";
         Ok(sqlx::query_scalar(GET).bind(name).fetch_optional(&self.reader).await?)
