@@ -35,7 +35,8 @@ const DEVICE_NAME_CHARS: usize = 64;
 pub(super) struct Caller {
     server: Server,
     channel: Channel,
-    pub(super) states: States,
+    /// Not everybody has a home: a container that only asks for health needs none.
+    states: Result<States, Failure>,
     pub(super) clock: Clock,
     pub(super) output: Output,
 }
@@ -47,7 +48,7 @@ impl Caller {
             .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
             .map_err(|error| Failure::local(format!("--server {}: {error}", args.server.escape_debug())))?;
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
-        let (states, clock) = (States::of_this_person()?, Clock::default());
+        let (states, clock) = (States::of_this_person(), Clock::default());
         Ok(Self { server, channel, states, clock, output: args.output() })
     }
 
@@ -75,9 +76,13 @@ impl Caller {
         }
     }
 
+    pub(super) fn states(&self) -> Result<&States, Failure> {
+        self.states.as_ref().map_err(Clone::clone)
+    }
+
     /// What the state file knows, however old.
     pub(super) fn signed_in(&self) -> Result<SignedIn, Failure> {
-        self.states.read(self.server())?.ok_or_else(|| Failure::not_signed_in(self.server()))
+        self.states()?.read(self.server())?.ok_or_else(|| Failure::not_signed_in(self.server()))
     }
 
     /// A call of `AuthService`; what it needs of the person stands in the message.
@@ -136,7 +141,7 @@ impl Caller {
 
     /// The next tokens after `seen`: another process may have fetched them already.
     pub(super) async fn renewed(&self, seen: &str) -> Result<SignedIn, Failure> {
-        let mut locked = self.states.lock()?;
+        let mut locked = self.states()?.lock()?;
         match locked.get(self.server()) {
             None => Err(Failure::not_signed_in(self.server())),
             Some(stored) if stored.access_token != seen && !is_near_its_end(stored, self.clock.now()) => {

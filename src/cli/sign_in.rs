@@ -36,7 +36,7 @@ pub(super) async fn login(args: LoginArgs) -> Result<Answer, Failure> {
     };
     let password = prompt::password("Password: ")?;
     // Before anything is sent: a session whose tokens cannot be kept would live on without an owner.
-    let mut locked = caller.states.lock()?;
+    let mut locked = caller.states()?.lock()?;
     let credential =
         PasswordCredential { identifier: identifier.clone(), password: password.expose_secret().to_owned() };
     let request = LoginRequest {
@@ -57,7 +57,7 @@ pub(super) async fn login(args: LoginArgs) -> Result<Answer, Failure> {
     let signed_in = SignedIn::new(identifier.clone(), user_id, &tokens)
         .ok_or_else(|| Failure::local("the server's answer has no tokens"))?;
     locked.put(caller.server(), signed_in)?;
-    let text = render_login(&identifier, &tokens, &caller.states.shown_path(), &view);
+    let text = render_login(&identifier, &tokens, &caller.states()?.shown_path(), &view);
     Ok(Answer::new(answer, text).with_secrets(secrets(args.show_tokens)))
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn whoami(args: ClientArgs) -> Result<Answer, Failure> {
 pub(super) async fn refresh(args: RefreshArgs) -> Result<Answer, Failure> {
     let caller = Caller::new(&args.client)?;
     let (answer, signed_in) = {
-        let mut locked = caller.states.lock()?;
+        let mut locked = caller.states()?.lock()?;
         caller.refresh(&mut locked).await?
     };
     let view = caller.output.view(&caller.clock);
@@ -93,7 +93,7 @@ pub(super) async fn refresh(args: RefreshArgs) -> Result<Answer, Failure> {
 
 pub(super) async fn logout(args: ClientArgs) -> Result<Answer, Failure> {
     let caller = Caller::new(&args)?;
-    let mut locked = caller.states.lock()?;
+    let mut locked = caller.states()?.lock()?;
     let stored = locked.get(caller.server()).cloned().ok_or_else(|| Failure::not_signed_in(caller.server()))?;
     let request =
         RevokeRequest { target: Some(Target::RefreshToken(stored.refresh_token)), ..RevokeRequest::default() };

@@ -109,6 +109,8 @@ fn whole_commands_are_taken() {
         "postern",
         "postern health --server http://127.0.0.1:7301",
         "postern login",
+        "postern login admin --json --show-tokens",
+        "postern refresh --show-tokens --json",
         "postern verify --require a:b --require c:d --ask e:f --tenant t --max-age 15m --level multi --json",
         "postern revoke --all --keep-current",
         "postern revoke s1 --user mira",

@@ -14,10 +14,8 @@ pub(super) fn sentence(status: &Status, reason: Option<Reason>, info: Option<&Er
         Some(Reason::InvalidField) => "the server refused the input",
         Some(Reason::NotFound) => "no such thing",
         Some(Reason::PasswordRefused) => {
-            return match metadata("rule") {
-                Some(rule) => format!("the new password breaks the rule {rule}"),
-                None => "the new password breaks a rule".to_owned(),
-            };
+            let rule = metadata("rule").map_or_else(|| "a rule".to_owned(), |rule| format!("the rule {rule}"));
+            return with_message(status, &format!("the new password breaks {rule}"));
         }
         Some(Reason::RoleGraphInvalid) => {
             return match metadata("role") {
@@ -37,8 +35,9 @@ pub(super) fn sentence(status: &Status, reason: Option<Reason>, info: Option<&Er
             return format!("the server cannot reach its {engine}");
         }
         Some(reason) => match short(reason) {
+            Some(text) if says_it_all(reason) => return text.to_owned(),
             Some(text) => text,
-            None => return with_message(status, "the call failed"),
+            None => "the call failed",
         },
         None => return with_message(status, of_code(status.code())),
     };
@@ -150,6 +149,22 @@ const fn of_code(code: Code) -> &'static str {
         Code::Internal | Code::Unknown => "the server failed",
         _ => "the call failed",
     }
+}
+
+/// Whether the server's own words could add nothing: it says the same for all such refusals, on purpose.
+const fn says_it_all(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::InvalidCredentials
+            | Reason::RefreshTokenInvalid
+            | Reason::SessionReused
+            | Reason::TokenInvalid
+            | Reason::TokenExpired
+            | Reason::TokenRevoked
+            | Reason::Throttled
+            | Reason::Overloaded
+            | Reason::NotFresh
+    )
 }
 
 /// The server's own words are kept: they may name what this build does not know.

@@ -62,6 +62,19 @@ fn an_unknown_reason_falls_back_to_the_code_and_the_words_of_the_server() {
 }
 
 #[test]
+fn the_server_is_quoted_only_where_it_can_add_something() {
+    let (text, exit) = told(&refused(Code::Unauthenticated, "invalid credentials", "INVALID_CREDENTIALS", &[]));
+    assert_eq!(text, "error: the sign-in failed: wrong name or password (INVALID_CREDENTIALS)\n");
+    assert_eq!(exit, 4);
+    let (text, exit) = told(&refused(Code::NotFound, "no role clerk", "NOT_FOUND", &[]));
+    assert_eq!(text, "error: no such thing: no role clerk (NOT_FOUND)\n");
+    assert_eq!(exit, 1);
+    let rule = [("rule", "min_length")];
+    let (text, _) = told(&refused(Code::InvalidArgument, "at least 15 characters", "PASSWORD_REFUSED", &rule));
+    assert!(text.starts_with("error: the new password breaks the rule min_length: at least 15 characters"), "{text}");
+}
+
+#[test]
 fn a_failing_server_names_the_request() {
     let mut status = refused(Code::Internal, "internal error", "INTERNAL", &[]);
     status.metadata_mut().insert("x-request-id", "req-1".parse().unwrap());
