@@ -98,8 +98,8 @@ impl Paint {
 
     fn wrap(self, code: &str, text: &str) -> String {
         match self {
-            Self::On => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
-            Self::Off => text.to_owned(),
+            Self::On if !text.is_empty() => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            _ => text.to_owned(),
         }
     }
 }
