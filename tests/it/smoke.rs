@@ -12,6 +12,9 @@ async fn all() {
     let list = server.sessions(&tokens.access_token, true).await;
     assert_eq!(list.len(), 1);
     assert_eq!(server.logout(&tokens.refresh_token).await.ended_count, 1);
-    assert_eq!(verdict(&server.verify(&tokens.access_token).await), (pb::Decision::Unauthenticated, pb::Reason::TokenRevoked));
+    assert_eq!(
+        verdict(&server.verify(&tokens.access_token).await),
+        (pb::Decision::Unauthenticated, pb::Reason::TokenRevoked)
+    );
     let _ = PASSWORD;
 }
