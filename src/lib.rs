@@ -16,11 +16,26 @@ pub mod store;
 /// Use cases, one file a flow: every decision is here or in the pure rooms above.
 pub mod auth;
 
+/// The gRPC port: whose a call is, how long it may take, translation, refusals.
+pub mod grpc;
+
+/// The operations port: alive, ready, nothing else.
+pub mod http;
+
+/// Composition: settings in, a running service out.
+pub mod app;
+
+/// The command line: the server, and a client for people.
+pub mod cli;
+
 /// The contract, generated from `proto/`.
 pub mod proto;
 
 /// The one place that reads the time.
 pub mod clock;
+
+/// Whether this process should be sent work.
+pub mod readiness;
 
 /// Every setting, typed and judged before anything starts.
 pub mod config;

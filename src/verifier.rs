@@ -19,6 +19,9 @@ mod proven;
 mod standings;
 mod view;
 
+#[cfg(test)]
+pub(crate) mod forge;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,8 +92,8 @@ impl Verifier {
     }
 
     /// Takes in a full picture: `changes` has the policy, the fence and all that happened while tokens of the time may
-    /// live; `keys` are all keys. What was known of revocations and floors stays known. On a fault the revocations count,
-    /// the rest stays as it was, and the age grows.
+    /// live; `keys` are all keys. What was known of revocations and floors stays known. On a fault whatever is sound counts,
+    /// the rest stays as it was, and the age grows, so that the feed comes back to it.
     pub fn load(
         &self,
         cursor: Cursor,
@@ -99,7 +102,7 @@ impl Verifier {
         keys: Vec<VerificationKey>,
         at: Moment,
     ) -> Result<(), FeedFault> {
-        self.advance(changes, at, |before| View::load(before, cursor, db_now, changes, keys, at).map(Some))
+        self.advance(changes, at, |before| View::load(before, cursor, db_now, changes, keys, at))
     }
 
     /// Takes in what is new. [`Change::Keys`] is sealed and passed over: who can open it hands in `keys`, all of them.
@@ -112,8 +115,9 @@ impl Verifier {
         keys: Option<Vec<VerificationKey>>,
         at: Moment,
     ) -> Result<(), FeedFault> {
-        self.advance(changes, at, |before| {
-            before.map(|before| before.apply(cursor, db_now, changes, keys, at)).transpose()
+        self.advance(changes, at, |before| match before {
+            Some(before) => before.apply(cursor, db_now, changes, keys, at),
+            None => (None, Ok(())),
         })
     }
 
@@ -155,15 +159,16 @@ impl Verifier {
         &self,
         changes: &[Change],
         at: Moment,
-        next: impl FnOnce(Option<&View>) -> Result<Option<View>, FeedFault>,
+        next: impl FnOnce(Option<&View>) -> (Option<View>, Result<(), FeedFault>),
     ) -> Result<(), FeedFault> {
         let _one_at_a_time = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
         self.standings.learn(changes, at.uptime);
         self.standings.sweep(at.uptime);
-        if let Some(view) = next(self.view.load().as_deref())? {
+        let (view, taken) = next(self.view.load().as_deref());
+        if let Some(view) = view {
             self.view.store(Some(Arc::new(view)));
         }
-        Ok(())
+        taken
     }
 }
 
@@ -288,3 +293,6 @@ fn decide(policy: &Policy, question: &Question<'_>, identity: &Identity, now: Ti
         Outcome::StepUp { needed: question.assurance }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,7 @@ CREATE TABLE bindings (
     UNIQUE (client_id, role, tenant)
 ) STRICT;
 CREATE INDEX bindings_role ON bindings (role);
+CREATE INDEX bindings_expires_at ON bindings (expires_at);
 
 -- Kept until the session's absolute end, because Refresh asks here. A deleted user's stay, hence no foreign key.
 CREATE TABLE revocations (

@@ -11,14 +11,14 @@ const LOCK_FILE: &str = "postern.lock";
 
 /// A data directory that nobody else runs on. The lock ends with this value, or with the process.
 #[derive(Debug)]
-pub struct DataDir {
+pub(super) struct DataDir {
     path: PathBuf,
     lock: File,
 }
 
 impl DataDir {
     /// Makes the directory if it is missing, and locks it.
-    pub fn lock(path: &Path) -> Result<Self, StartError> {
+    pub(super) fn lock(path: &Path) -> Result<Self, StartError> {
         let failed = |source| StartError::DataDir { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let mut lock = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
@@ -37,14 +37,14 @@ impl DataDir {
     }
 
     /// Writes down who runs here, for the message that a second server shows.
-    pub fn sign(&mut self) -> io::Result<()> {
+    pub(super) fn sign(&mut self) -> io::Result<()> {
         self.lock.set_len(0)?;
         self.lock.rewind()?;
         writeln!(self.lock, "{}", std::process::id())
     }
 
     /// Writes a file that only its owner may read, whole or not at all.
-    pub fn write_private(&self, name: &str, content: &str) -> io::Result<PathBuf> {
+    pub(super) fn write_private(&self, name: &str, content: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         write_private(&path, content)?;
         Ok(path)
@@ -52,7 +52,7 @@ impl DataDir {
 }
 
 /// Writes a file that only its owner may read, whole or not at all.
-pub fn write_private(path: &Path, content: &str) -> io::Result<()> {
+pub(super) fn write_private(path: &Path, content: &str) -> io::Result<()> {
     let draft = path.with_added_extension("new");
     let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&draft)?;
     file.write_all(content.as_bytes())?;

@@ -28,24 +28,33 @@ const BOOTSTRAPPED: &str = "bootstrapped";
 #[derive(Debug)]
 pub struct NewAdministrator {
     pub user: String,
-    pub password: NewPassword,
+    pub password: InitialPassword,
 }
 
-/// Where its password is to be found.
+/// How the first administrator learns the password.
 #[derive(Debug)]
-pub enum NewPassword {
-    /// To be shown once.
+pub enum InitialPassword {
+    /// Shown once, on a terminal.
     Shown(SecretString),
-    /// In this file, which only its owner may read.
+    /// In a file that only its owner can read.
     InFile(PathBuf),
 }
 
+/// Where the first password may go: a log that is kept for years is no place for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstPassword {
+    /// To the person in front of the terminal.
+    Show,
+    /// To a file.
+    WriteToFile,
+}
+
 /// Opens the master keys, or makes the first if the store has never seen one. Answers whether it made one.
-pub async fn master_keys(source: &SecretSource, store: &Store) -> Result<(MasterKeys, bool), StartError> {
-    let seen = store.master_key_numbers().await?;
+pub(super) async fn master_keys(source: &SecretSource, store: &Store) -> Result<(MasterKeys, bool), StartError> {
+    let is_new = !store.has_master_keys().await?;
     let (text, made) = match (source.open(), source) {
         (Ok(text), _) => (text, false),
-        (Err(SecretError::Missing { .. }), SecretSource::File(path)) if seen.is_empty() => {
+        (Err(SecretError::Missing { .. }), SecretSource::File(path)) if is_new => {
             let text = MasterKeys::generate().map_err(|why| StartError::MasterKey { wrong: why.to_string() })?;
             write_private(path, text.expose_secret())
                 .map_err(|source| StartError::DataDir { path: path.clone(), source })?;
@@ -65,7 +74,7 @@ pub async fn master_keys(source: &SecretSource, store: &Store) -> Result<(Master
 }
 
 /// Makes the first signing key unless there is one.
-pub async fn signing_key(store: &Store, keyring: &Keyring, masters: &MasterKeys) -> Result<(), StartError> {
+pub(super) async fn signing_key(store: &Store, keyring: &Keyring, masters: &MasterKeys) -> Result<(), StartError> {
     if !store.keys().await?.is_empty() {
         return Ok(());
     }
@@ -79,11 +88,11 @@ pub async fn signing_key(store: &Store, keyring: &Keyring, masters: &MasterKeys)
 }
 
 /// Makes the administrator on the very first start, with a random password.
-pub async fn administrator(
+pub(super) async fn administrator(
     store: &Store,
     passwords: &Passwords,
     data: &DataDir,
-    on_terminal: bool,
+    first: FirstPassword,
 ) -> Result<Option<NewAdministrator>, StartError> {
     if store.setting(BOOTSTRAPPED).await?.is_some() {
         return Ok(None);
@@ -92,11 +101,11 @@ pub async fn administrator(
     let typed = Password::from_typed(password.expose_secret()).map_err(|why| StartError::Internal(why.into()))?;
     let hash = passwords.hash(typed).await.map_err(|why| StartError::Internal(why.into()))?;
     // The file first: an administrator whose password nobody can read is worse than a file without an administrator.
-    let shown = if on_terminal {
-        NewPassword::Shown(password)
+    let shown = if first == FirstPassword::Show {
+        InitialPassword::Shown(password)
     } else {
         let written = data.write_private(PASSWORD_FILE, &format!("{}\n", password.expose_secret()));
-        NewPassword::InFile(written.map_err(|source| StartError::DataDir { path: PASSWORD_FILE.into(), source })?)
+        InitialPassword::InFile(written.map_err(|source| StartError::DataDir { path: PASSWORD_FILE.into(), source })?)
     };
     create_administrator(store, hash).await?;
     store.fix_setting(BOOTSTRAPPED, "1").await?;
@@ -126,14 +135,14 @@ async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), S
     match store.create_user(&new, &made).await {
         Ok(_) => Ok(()),
         // An earlier first start got as far as this and was cut short before it could show the password.
-        Err(CreateUserError::UserNameTaken) => {
+        Err(CreateUserError::Taken(_)) => {
             let identifier = UserKey::Identifier(
                 crate::domain::account::Identifier::from_typed(ADMINISTRATOR)
                     .ok_or_else(|| internal("the administrator's name"))?,
             );
             let user = store.user(&identifier).await?.ok_or_else(|| internal("the administrator is gone"))?;
             store
-                .set_password(user.id, &hash, &event(AuditKind::PasswordSet, now))
+                .set_password(user.id, hash.expose_secret(), &event(AuditKind::PasswordSet, now))
                 .await
                 .map_err(|why| StartError::Internal(Box::new(why)))?;
             Ok(())

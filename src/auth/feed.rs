@@ -95,7 +95,7 @@ impl FeedTask {
                 floors = lost.floors.len(),
                 "the store was set back; writing back what it lost"
             );
-            // WRITE_BACK
+            self.store.write_back(&lost.sessions, &lost.floors, lost.fence).await?;
         }
         Ok(())
     }
@@ -168,12 +168,14 @@ impl FeedTask {
 struct Lost {
     sessions: Vec<EndedSession>,
     floors: Vec<PrincipalState>,
-    fence: Option<Fence>,
+    /// The highest known; the store keeps its own if that is higher.
+    fence: Fence,
+    fence_too: bool,
 }
 
 impl Lost {
     fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.floors.is_empty() && self.fence.is_none()
+        self.sessions.is_empty() && self.floors.is_empty() && !self.fence_too
     }
 }
 
@@ -209,7 +211,8 @@ impl Known {
         Lost {
             sessions: sessions.map(|(_, ended)| ended.clone()).collect(),
             floors: floors.cloned().collect(),
-            fence: (self.fence.version > there.fence.version).then_some(self.fence),
+            fence: self.fence,
+            fence_too: self.fence.version > there.fence.version,
         }
     }
 }

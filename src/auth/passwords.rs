@@ -324,17 +324,13 @@ mod tests {
     async fn a_full_queue_refuses_at_once() {
         let slow = HashSettings { memory_kib: 19_456, iterations: 10, queue: 1, ..settings() };
         let passwords = Passwords::start(&slow).unwrap();
-        let all = (0..8).map(|_| {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
             let passwords = passwords.clone();
-            async move { passwords.hash(password("pw")).await }
-        });
-        let tasks: Vec<_> = all.map(|one| tokio::task::spawn(one)).collect();
-        let mut refused = 0;
-        for task in tasks {
-            if matches!(task.await.unwrap(), Err(HashError::Overloaded { .. })) {
-                refused += 1;
-            }
+            tasks.spawn(async move { passwords.hash(password("pw")).await });
         }
+        let outcomes = tasks.join_all().await;
+        let refused = outcomes.iter().filter(|one| matches!(one, Err(HashError::Overloaded { .. }))).count();
         assert!(refused >= 5, "{refused}");
     }
 }

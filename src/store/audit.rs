@@ -44,3 +44,43 @@ pub(super) async fn insert(connection: &mut SqliteConnection, event: &AuditEvent
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::IDENTIFIER_BYTES_MAX;
+    use crate::domain::id::UserId;
+    use crate::store::testing::Scratch;
+
+    #[tokio::test]
+    async fn an_event_is_written_as_it_is() {
+        let scratch = Scratch::new().await;
+        let user = UserId::generate();
+        let event = AuditEvent {
+            actor: Some(crate::domain::id::PrincipalId::User(user)),
+            target: Some("x".repeat(IDENTIFIER_BYTES_MAX)),
+            client: Some("gateway".parse().unwrap()),
+            reason: Some("INVALID_CREDENTIALS"),
+            ..scratch.audit()
+        };
+        scratch.store.append_audit(&[event.clone(), scratch.audit()]).await.unwrap();
+        scratch.store.append_audit(&[]).await.unwrap();
+        let row: (i64, String, String, String, String) =
+            sqlx::query_as("SELECT time, kind, actor, client, detail FROM audit WHERE reason IS NOT NULL")
+                .fetch_one(&scratch.store.reader)
+                .await
+                .unwrap();
+        let detail = r#"{"note":"\"quoted\""}"#;
+        let expected = (event.time.micros(), "session_revoked", user.to_string(), "gateway", detail);
+        assert_eq!((row.0, row.1.as_str(), row.2, row.3.as_str(), row.4.as_str()), expected);
+        assert_eq!(scratch.number("SELECT count(*) FROM audit").await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_refused_leaves_no_event() {
+        let scratch = Scratch::new().await;
+        let nobody = scratch.store.disable_user(UserId::generate(), &scratch.audit()).await;
+        assert!(nobody.is_err());
+        assert_eq!(scratch.number("SELECT count(*) FROM audit").await, 0);
+    }
+}

@@ -189,7 +189,8 @@ async fn recent_principals(
         owner_columns!(),
         " FROM users u ",
         join_bindings!(),
-        " WHERE u.version >= $2 OR u.id IN (SELECT user_id FROM changes WHERE kind = $4 AND at >= $3) ORDER BY u.id"
+        " WHERE u.id IN (SELECT id FROM users WHERE version >= $2 \
+          UNION SELECT user_id FROM changes WHERE kind = $4 AND at >= $3) ORDER BY u.id"
     );
     const DELETED: &str = "SELECT DISTINCT c.user_id FROM changes c WHERE c.kind = $2 AND c.at >= $1 \
         AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id)";

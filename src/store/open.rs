@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnection};
 use tokio::sync::watch;
 
@@ -25,11 +25,14 @@ const APPLICATION_ID_AT: usize = 68;
 /// A connection that is not free in this time is not coming: shed load rather than queue it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Nobody else should have the file open at start.
+const CHECK_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 const READERS: u32 = 4;
 /// Files up to this size are read through at start, which takes some milliseconds.
 const QUICK_CHECK_BYTES_MAX: u64 = 32 << 20;
 
 // Result codes (https://www.sqlite.org/rescode.html), without their extensions.
+const SQLITE_BUSY: i32 = 5;
 pub(super) const SQLITE_CORRUPT: i32 = 11;
 pub(super) const SQLITE_NOTADB: i32 = 26;
 
@@ -65,6 +68,8 @@ pub enum OpenError {
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("{path} was migrated by another build (migration {version} differs); start that build again")]
     OtherBuild { path: PathBuf, version: i64 },
+    #[error("{path} is in use by another program; stop it first")]
+    InUse { path: PathBuf },
     #[error("cannot write {path}; check the free space, and that this user may write the file and its folder")]
     Unwritable {
         path: PathBuf,
@@ -102,6 +107,7 @@ impl Store {
             .run(&writer)
             .await
             .map_err(|error| OpenError::Unwritable { path: path.to_owned(), source: error.into() })?;
+        prove_writable(&writer).await.map_err(|error| unusable(path, error))?;
         let reader = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -174,7 +180,8 @@ async fn create(path: &Path) -> Result<(), OpenError> {
 
 /// Reads the schema version (0: none) and, if the file is small, all of it.
 async fn check(path: &Path, len: u64) -> Result<i64, OpenError> {
-    let mut connection = options(path).read_only(true).connect().await.map_err(|error| unusable(path, error))?;
+    let options = options(path).read_only(true).busy_timeout(CHECK_BUSY_TIMEOUT);
+    let mut connection = options.connect().await.map_err(|error| unusable(path, error))?;
     let result = inspect(path, len, &mut connection).await;
     connection.close().await.map_err(|error| unusable(path, error))?;
     result
@@ -211,6 +218,13 @@ async fn inspect(path: &Path, len: u64, connection: &mut SqliteConnection) -> Re
     Ok(found)
 }
 
+/// SQLite opens a file that it may only read without a word, and would refuse the first sign-in instead of the start.
+async fn prove_writable(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("UPDATE feed SET head = head").execute(&mut *transaction).await?;
+    transaction.rollback().await
+}
+
 fn newest() -> i64 {
     migrations().iter().map(|migration| migration.version).max().unwrap_or(0)
 }
@@ -225,6 +239,7 @@ fn unusable(path: &Path, error: sqlx::Error) -> OpenError {
     let code = error.as_database_error().and_then(primary_code);
     match code {
         Some(SQLITE_CORRUPT | SQLITE_NOTADB) => OpenError::Damaged { path, what: error.to_string() },
+        Some(SQLITE_BUSY) => OpenError::InUse { path },
         _ => OpenError::Unwritable { path, source: error.into() },
     }
 }
@@ -351,6 +366,19 @@ mod tests {
         }
         fs::write(scratch.path(), whole).unwrap();
         Store::open(&scratch.path(), Clock::default()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_another_program_holds_is_refused() {
+        let scratch = Scratch::new().await;
+        scratch.store.close().await;
+        let mut holder = options(&scratch.path()).connect().await.unwrap();
+        sqlx::raw_sql("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE feed SET head = head")
+            .execute(&mut holder)
+            .await
+            .unwrap();
+        assert!(matches!(refused(&scratch.path()).await, OpenError::InUse { .. }));
+        holder.close().await.unwrap();
     }
 
     #[tokio::test]

@@ -137,3 +137,68 @@ impl Store {
 fn one(rows: &[SqliteRow]) -> Result<&SqliteRow, StoreError> {
     rows.first().ok_or(StoreError::corrupt("the feed's row is missing"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::domain::id::PrincipalId;
+    use crate::store::testing::{Scratch, bound};
+
+    /// While one writer grants and withdraws, no reader sees the version of one state with the roles of another.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn versions_and_roles_are_of_one_time() {
+        let scratch = Scratch::new().await;
+        let user = scratch.user("kim@example.com", Vec::new()).await;
+        let typed = Identifier::from_typed("kim@example.com").unwrap();
+        let mut readers = tokio::task::JoinSet::new();
+        let (done, going) = tokio::sync::watch::channel(true);
+        for _ in 0..4 {
+            let (store, going, typed) = (scratch.store.clone(), going.clone(), typed.clone());
+            readers.spawn(async move {
+                let mut seen = Vec::new();
+                while *going.borrow() {
+                    let owner = store.standing(user, SessionId::generate()).await.unwrap().owner.unwrap();
+                    seen.push((owner.roles_at, owner.bindings.len()));
+                    let owner = store.credential(&typed).await.unwrap().found.unwrap().owner;
+                    seen.push((owner.roles_at, owner.bindings.len()));
+                }
+                seen
+            });
+        }
+        let mut truth = BTreeMap::from([(scratch.owner(user).await.roles_at, 0)]);
+        let role = bound("postern.front", "");
+        for _ in 0..20 {
+            scratch.store.grant(user, &role, &PrincipalId::User(user), &scratch.audit()).await.unwrap();
+            truth.insert(scratch.owner(user).await.roles_at, 1);
+            scratch.store.withdraw(user, &role.role, &role.scope, &scratch.audit()).await.unwrap();
+            truth.insert(scratch.owner(user).await.roles_at, 0);
+        }
+        done.send_replace(false);
+        for (roles_at, count) in readers.join_all().await.into_iter().flatten() {
+            assert_eq!(truth.get(&roles_at), Some(&count));
+        }
+    }
+
+    #[tokio::test]
+    async fn somebody_unknown_has_no_owner() {
+        let scratch = Scratch::new().await;
+        let standing = scratch.store.standing(UserId::generate(), SessionId::generate()).await.unwrap();
+        assert!(standing.owner.is_none() && standing.revoked.is_none() && standing.generation_floor.is_none());
+        assert_eq!(scratch.store.owner(UserId::generate()).await.unwrap(), None);
+        assert_eq!(standing.fence, Fence::default());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_is_corrupt_not_a_default() {
+        let scratch = Scratch::new().await;
+        let user = scratch.plant(1).await;
+        scratch.execute("UPDATE users SET state = 'asleep'").await;
+        assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
+        scratch.execute("UPDATE users SET state = 'active', floor_cause = 'WHIM'").await;
+        assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
+        scratch.execute("UPDATE users SET floor_cause = 'LOGOUT', floor_except = x'00'").await;
+        assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
+    }
+}

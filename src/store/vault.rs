@@ -71,12 +71,14 @@ impl Vault for SqlVault {
 
     async fn take(&self, slot: &Slot) -> Result<Option<Vec<u8>>, VaultError> {
         const TAKE: &str = "DELETE FROM vault WHERE kind = $1 AND partition = $2 AND key = $3 RETURNING value";
-        Ok(sqlx::query_scalar(TAKE)
+        // All rows, though there is at most one: only the step after the last one says whether the deletion was committed.
+        let mut values = sqlx::query_scalar(TAKE)
             .bind(slot.kind.name())
             .bind(slot.partition.as_str())
             .bind(slot.key.as_str())
-            .fetch_optional(&self.store.writer)
-            .await?)
+            .fetch_all(&self.store.writer)
+            .await?;
+        Ok(values.pop())
     }
 
     async fn remove(&self, slot: &Slot) -> Result<bool, VaultError> {

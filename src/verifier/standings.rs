@@ -114,11 +114,6 @@ impl Standings {
             change(&mut shard.write().unwrap_or_else(PoisonError::into_inner));
         }
     }
-
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().unwrap()).map(|shard| shard.ended.len() + shard.users.len()).sum()
-    }
 }
 
 impl Default for Standings {

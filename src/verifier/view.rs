@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::keys::{KeyFault, Keys, VerificationKey};
+use super::keys::{Keys, VerificationKey};
 use super::policy::Policy;
 use super::question::{Freshness, NotFresh};
 use super::{FeedFault, Settings};
@@ -29,7 +29,7 @@ pub(super) struct View {
 }
 
 impl View {
-    /// From a full picture; `before` is what was known until now.
+    /// From a full picture; `before` is what was known until now. Without it, a fault leaves nothing to show.
     pub(super) fn load(
         before: Option<&Self>,
         cursor: Cursor,
@@ -37,27 +37,24 @@ impl View {
         changes: &[Change],
         keys: Vec<VerificationKey>,
         at: Moment,
-    ) -> Result<Self, FeedFault> {
-        let policy = match latest_policy(changes, i64::MIN) {
-            Some(policy) => policy?,
-            None => Policy::compile(&[], 0)?,
+    ) -> (Option<Self>, Result<(), FeedFault>) {
+        let policy = latest_policy(changes, i64::MIN).unwrap_or_else(built_in_policy);
+        let Some(before) = before else {
+            let loaded = policy.and_then(|policy| Self::first(policy, keys, at)).map(|mut view| {
+                view.raise_fence(changes, at);
+                view.fresh(cursor, db_now, at)
+            });
+            return match loaded {
+                Ok(view) => (Some(view), Ok(())),
+                Err(fault) => (None, Err(fault)),
+            };
         };
-        let mut view = Self {
-            policy: Arc::new(policy),
-            keys: Arc::new(replaced(before.map(|before| &*before.keys), keys)?),
-            fence: Fence::default(),
-            fence_learned: at.uptime,
-            head: Revision { id: cursor.id, at: db_now },
-            fresh_at: at,
-        };
+        let mut view = before.clone();
         // The fence is a floor like others: a database thrown back does not lower it before its time.
-        if let Some(before) = before
-            && at.uptime.saturating_sub(before.fence_learned) < RETENTION
-        {
-            (view.fence, view.fence_learned) = (before.fence, before.fence_learned);
+        if at.uptime.saturating_sub(before.fence_learned) >= RETENTION {
+            view.fence = Fence::default();
         }
-        view.raise_fence(changes, at);
-        Ok(view)
+        view.take(cursor, db_now, changes, Some(policy), Some(keys), at)
     }
 
     pub(super) fn apply(
@@ -67,17 +64,48 @@ impl View {
         changes: &[Change],
         keys: Option<Vec<VerificationKey>>,
         at: Moment,
-    ) -> Result<Self, FeedFault> {
-        let mut view = self.fresh(cursor, db_now, at);
+    ) -> (Option<Self>, Result<(), FeedFault>) {
         // The row at the cursor is read again every time, so an old version may come behind a new one.
-        if let Some(policy) = latest_policy(changes, self.policy.version()) {
-            view.policy = Arc::new(policy?);
+        let policy = latest_policy(changes, self.policy.version());
+        self.clone().take(cursor, db_now, changes, policy, keys, at)
+    }
+
+    fn first(policy: Policy, keys: Vec<VerificationKey>, at: Moment) -> Result<Self, FeedFault> {
+        Ok(Self {
+            policy: Arc::new(policy),
+            keys: Arc::new(Keys::default().replaced_by(keys)?),
+            fence: Fence::default(),
+            fence_learned: at.uptime,
+            head: Revision::default(),
+            fresh_at: at,
+        })
+    }
+
+    /// Each part on its own: roles that are no policy keep neither a fence nor the end of a key from counting. But only
+    /// what was taken in whole is fresh.
+    fn take(
+        mut self,
+        cursor: Cursor,
+        db_now: Timestamp,
+        changes: &[Change],
+        policy: Option<Result<Policy, FeedFault>>,
+        keys: Option<Vec<VerificationKey>>,
+        at: Moment,
+    ) -> (Option<Self>, Result<(), FeedFault>) {
+        self.raise_fence(changes, at);
+        let mut taken = Ok(());
+        match policy {
+            Some(Ok(policy)) => self.policy = Arc::new(policy),
+            Some(Err(fault)) => taken = Err(fault),
+            None => {}
         }
-        if let Some(keys) = keys {
-            view.keys = Arc::new(self.keys.replaced_by(keys)?);
+        match keys.map(|keys| self.keys.replaced_by(keys)) {
+            Some(Ok(keys)) => self.keys = Arc::new(keys),
+            Some(Err(fault)) => taken = Err(fault.into()),
+            None => {}
         }
-        view.raise_fence(changes, at);
-        Ok(view)
+        let view = if taken.is_ok() { self.fresh(cursor, db_now, at) } else { self };
+        (Some(view), taken)
     }
 
     pub(super) fn fresh(&self, cursor: Cursor, db_now: Timestamp, at: Moment) -> Self {
@@ -121,11 +149,8 @@ impl View {
     }
 }
 
-fn replaced(before: Option<&Keys>, keys: Vec<VerificationKey>) -> Result<Keys, KeyFault> {
-    match before {
-        Some(before) => before.replaced_by(keys),
-        None => Keys::default().replaced_by(keys),
-    }
+fn built_in_policy() -> Result<Policy, FeedFault> {
+    Ok(Policy::compile(&[], 0)?)
 }
 
 /// The last of the policies that are at least of this version, compiled.
