@@ -1,5 +1,5 @@
 //! Postern, a gRPC authentication service. The rooms, in reading order; each may name only those that stand above it,
-//! save `config`, `clock`, `readiness` and `telemetry`, which stand aside.
+//! save `config`, `clock` and `telemetry`, which stand aside.
 
 /// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
 pub mod domain;
@@ -16,20 +16,23 @@ pub mod store;
 /// Use cases, one file a flow: every decision is here or in the pure rooms above.
 pub mod auth;
 
-/// The gRPC port: translates between messages and use cases.
+/// The gRPC port: whose a call is, how long it may take, translation, refusals.
 pub mod grpc;
 
-/// The operations port: alive, and ready.
+/// The operations port: alive, ready, nothing else.
 pub mod http;
+
+/// Composition: settings in, a running service out.
+pub mod app;
 
 /// The contract, generated from `proto/`.
 pub mod proto;
 
-/// Whether this process should be sent work.
-pub mod readiness;
-
 /// The one place that reads the time.
 pub mod clock;
+
+/// Whether this process should be sent work.
+pub mod readiness;
 
 /// Every setting, typed and judged before anything starts.
 pub mod config;
