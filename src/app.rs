@@ -1,13 +1,92 @@
-//! The composition root: settings in, a running server out. Owns what starts and stops together; must not know of the
-//! command line, which hands it what a person has to see through a callback.
+//! Composition: settings in, a running service out. The only room that knows all others; it decides nothing.
 
+mod data_dir;
+mod first_start;
+
+use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, Profile};
+use crate::app::data_dir::DataDir;
+use crate::auth::audit::Audit;
+use crate::auth::clients::Clients;
+use crate::auth::feed::FeedTask;
+use crate::auth::keyring::Keyring;
+use crate::auth::passwords::{HashSettings, Passwords};
+use crate::auth::{Auth, Rules};
+use crate::clock::Clock;
+use crate::config::{self, Config, Profile, WhenStale};
+use crate::domain::client::{Client, SessionPolicy};
+use crate::domain::permission::Scope;
+use crate::domain::role::BoundRole;
+use crate::grpc::{self, GrpcParts};
+use crate::http;
+use crate::readiness::Readiness;
+use crate::store::{OpenError, Store, StoreError};
+use crate::vault::sessions::Sessions;
+use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
+
+pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
+
+/// The development client, which acts for calls without a credential. Its id is reserved.
+const DEVELOPMENT_CLIENT: &str = "dev";
+/// Where the gateway will serve the discovery document; fixed at the first start of a development server.
+const DEVELOPMENT_ISSUER: &str = "http://127.0.0.1:7302";
+const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
+const PURGE_EVERY: Duration = Duration::from_hours(1);
+
+/// Why the service did not start. Nothing that was there is changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{path} cannot be used: {source}")]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error("another postern runs on {}", .path.display())]
+    Locked { path: PathBuf, holder: Option<u32> },
+    #[error("{address} cannot be listened on: {source}")]
+    Listen { setting: &'static str, address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+    #[error("the master key cannot be used: {wrong}")]
+    MasterKey { wrong: String },
+    #[error("the master key is missing: {}", .path.display())]
+    MasterKeyLost { path: PathBuf },
+    #[error("{place} holds another master key {number} than the one this store was made with")]
+    MasterKeyForeign { number: u8, place: String },
+    #[error("{0}")]
+    Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StartError {
+    /// What to do about it, a line each.
+    pub fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Locked { .. } => Some(
+                "stop it, or start this one elsewhere:  postern --data ./other --listen.grpc 127.0.0.1:7311".into(),
+            ),
+            Self::Listen { setting, source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                Some(format!("it is in use; choose another:  postern --set {setting}=127.0.0.1:0"))
+            }
+            Self::MasterKeyLost { .. } => Some(
+                "put the key file back from your backups; without it sessions and signing keys cannot be opened".into(),
+            ),
+            Self::MasterKeyForeign { .. } => {
+                Some("put back the key file that belongs to this data directory; nothing was changed".into())
+            }
+            _ => None,
+        };
+        hint.into_iter().collect()
+    }
+}
 
 /// What a server has to tell once it serves. Its `Debug` shows no password, since `SecretString` has none to show.
 #[derive(Debug)]
@@ -20,10 +99,12 @@ pub struct StartReport {
     pub store_created: bool,
     /// The version of the store's tables.
     pub schema: i64,
-    pub master_key_path: PathBuf,
+    /// Unset if the key is in the configuration.
+    pub master_key_path: Option<PathBuf>,
     /// By this start.
     pub master_key_created: bool,
     pub signing_key: SigningKeyReport,
+    pub issuer: String,
     pub grpc: SocketAddr,
     pub operations: SocketAddr,
     /// Whether gRPC reflection answers.
@@ -36,55 +117,231 @@ pub struct StartReport {
 /// The key that signs.
 #[derive(Debug)]
 pub struct SigningKeyReport {
-    pub algorithm: String,
+    pub algorithm: &'static str,
     pub kid: String,
 }
 
-/// The administrator whom the first start created.
-#[derive(Debug)]
-pub struct NewAdministrator {
-    pub user: String,
-    pub password: InitialPassword,
+/// A service that listens but does not answer yet: [`App::run`] does.
+pub struct App {
+    pub auth: Arc<Auth>,
+    pub report: StartReport,
+    readiness: Arc<Readiness>,
+    grpc: TcpListener,
+    operations: TcpListener,
+    background: TaskTracker,
+    stop_background: CancellationToken,
+    _data: DataDir,
 }
 
-/// How the first administrator learns the password.
-#[derive(Debug)]
-pub enum InitialPassword {
-    /// Shown once, on a terminal.
-    Shown(SecretString),
-    /// In a file that only its owner can read.
-    InFile(PathBuf),
+impl App {
+    /// Opens everything, makes what the first start makes, and loads the verifier. `first` says where a first
+    /// password may go.
+    pub async fn start(config: Config, clock: Clock, first: FirstPassword) -> Result<Self, StartError> {
+        let began = clock.moment();
+        let mut data = DataDir::lock(&config.data_dir)?;
+        let grpc = listen("listen.grpc", config.listen.grpc).await?;
+        let operations = listen("listen.operations", config.listen.operations).await?;
+        data.sign().map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+
+        let config::Store::Sqlite { path } = &config.store;
+        let store = Store::open(path, clock.clone()).await?;
+        let (masters, master_key_created) = first_start::master_keys(&config.keys.master, &store).await?;
+        let issuer = match &config.issuer.url {
+            Some(url) => url.clone(),
+            None => store.fix_setting("issuer", DEVELOPMENT_ISSUER).await?,
+        };
+        let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
+        first_start::signing_key(&store, &keyring, &masters).await?;
+
+        let verifier = Arc::new(Verifier::new(Settings {
+            issuer: issuer.clone(),
+            max_staleness: config.feed.max_staleness,
+            serve_stale: config.feed.when_stale == WhenStale::Serve,
+            cache_bytes: CACHE_BYTES_DEFAULT,
+        }));
+        let (feed, mut feed_task) = FeedTask::new(
+            store.clone(),
+            Arc::clone(&verifier),
+            Arc::clone(&keyring),
+            clock.clone(),
+            config.feed.poll_interval,
+        );
+        feed_task.load().await.map_err(internal)?;
+
+        let passwords = Passwords::start(&hash_settings(&config.passwords)).map_err(internal)?;
+        let administrator = first_start::administrator(&store, &passwords, &data, first).await?;
+        let (audit, audit_task) = Audit::new(store.clone());
+        let policy = session_policy(&config);
+        let signing = keyring.signing(clock.now()).map_err(internal)?;
+
+        let background = TaskTracker::new();
+        let stop_background = CancellationToken::new();
+        background.spawn(feed_task.run(stop_background.clone()));
+        background.spawn(audit_task.run(stop_background.clone()));
+        background.spawn(purge(store.clone(), stop_background.clone()));
+
+        let auth = Arc::new(Auth {
+            sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
+            summaries: masters.sealer("summary"),
+            clients: Clients::development(development_client(&issuer, policy)?),
+            rules: Rules {
+                issuer: issuer.clone(),
+                late_repeats: config.refresh.late_repeats,
+                password_min_length: config.passwords.min_length,
+                absolute_ttl_max: config.sessions.absolute_ttl,
+                jwks_max_age: JWKS_MAX_AGE,
+            },
+            store,
+            verifier,
+            keyring,
+            masters,
+            passwords,
+            feed,
+            audit,
+            clock: clock.clone(),
+        });
+        let report = StartReport {
+            version: env!("CARGO_PKG_VERSION"),
+            profile: config.profile,
+            store_path: path.clone(),
+            store_created: auth.store.created(),
+            schema: auth.store.schema_version(),
+            master_key_path: match &config.keys.master {
+                config::SecretSource::File(path) => Some(path.clone()),
+                config::SecretSource::Value(_) => None,
+            },
+            master_key_created,
+            signing_key: SigningKeyReport { algorithm: signing.algorithm.name(), kid: signing.kid.clone() },
+            issuer,
+            grpc: local(&grpc, config.listen.grpc),
+            operations: local(&operations, config.listen.operations),
+            reflection: true,
+            administrator,
+            elapsed: clock.moment().since(began),
+        };
+        let readiness = Arc::new(Readiness::default());
+        readiness.loaded();
+        Ok(Self { auth, report, readiness, grpc, operations, background, stop_background, _data: data })
+    }
 }
 
-/// Where the first password may go: a log that is kept for years is no place for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirstPassword {
-    /// To the person in front of the terminal.
-    Show,
-    /// To a file.
-    WriteToFile,
+impl App {
+    /// Serves until `shutdown`, then drains: calls first, then what they left behind, then the store.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+        let Self { auth, readiness, grpc, operations, background, stop_background, .. } = self;
+        let (stop_grpc, stop_operations) = (CancellationToken::new(), CancellationToken::new());
+        let parts = GrpcParts { auth: Arc::clone(&auth), readiness: Arc::clone(&readiness), reflection: true };
+        let grpc = grpc::serve(grpc, parts, stop_grpc.clone());
+        let operations = http::serve(operations, Arc::clone(&readiness), stop_operations.clone());
+        let (mut grpc, mut operations) = (std::pin::pin!(grpc), std::pin::pin!(operations));
+        let outcome = tokio::select! {
+            // A door that closes by itself has failed.
+            outcome = &mut grpc => outcome.map_err(internal),
+            outcome = &mut operations => outcome.map_err(internal),
+            () = shutdown => {
+                readiness.drain();
+                stop_grpc.cancel();
+                // The probes stay open until the last call is answered, so that the drain can be seen.
+                let drained = tokio::select! {
+                    drained = &mut grpc => drained.map_err(internal),
+                    outcome = &mut operations => outcome.map_err(internal),
+                };
+                stop_operations.cancel();
+                operations.await.map_err(internal).and(drained)
+            }
+        };
+        stop_background.cancel();
+        background.close();
+        background.wait().await;
+        auth.store.close().await;
+        outcome
+    }
 }
 
-/// The server could not start. Nothing of it is left running.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct StartError {
-    /// Lower case, without a full stop.
-    pub message: String,
-    /// What to do, a line each.
-    pub hints: Vec<String>,
+fn internal(why: impl std::error::Error + Send + Sync + 'static) -> StartError {
+    StartError::Internal(Box::new(why))
 }
 
-/// Serves until the process is told to stop.
-///
-/// # Errors
-/// If it cannot start; then `started` was not called.
-#[expect(clippy::unused_async, reason = "the rooms it will wait for are not built in")]
+/// Starts, tells what there is to tell, and serves until the process is asked to stop.
 pub async fn serve(
     config: Config,
     first_password: FirstPassword,
     started: impl FnOnce(&StartReport),
 ) -> Result<(), StartError> {
-    drop((config, first_password, started));
-    Err(StartError { message: "this build has no server".to_owned(), hints: Vec::new() })
+    let app = App::start(config, Clock::default(), first_password).await?;
+    started(&app.report);
+    app.run(asked_to_stop()).await
+}
+
+/// Ctrl-C, or what a supervisor sends.
+async fn asked_to_stop() {
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            // Without a handler the signal ends the process by itself.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => drop(interrupted),
+        () = terminate => {}
+    }
+    tracing::info!("stopping: calls that have begun may finish");
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+}
+
+/// The address with the port that the system chose, if it was asked to.
+fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(configured)
+}
+
+fn hash_settings(passwords: &config::Passwords) -> HashSettings {
+    HashSettings {
+        memory_kib: passwords.memory_kib,
+        iterations: passwords.iterations,
+        parallelism: passwords.parallelism,
+        threads: NonZeroUsize::new(passwords.threads).unwrap_or(NonZeroUsize::MIN),
+        queue: passwords.queue,
+    }
+}
+
+fn session_policy(config: &Config) -> SessionPolicy {
+    SessionPolicy {
+        access_ttl: config.tokens.access_ttl,
+        idle_ttl: config.sessions.idle_ttl,
+        absolute_ttl: config.sessions.absolute_ttl,
+        refresh_grace: config.sessions.refresh_grace,
+        max_per_user: config.sessions.max_per_user as usize,
+    }
+}
+
+fn development_client(issuer: &str, session_policy: SessionPolicy) -> Result<Client, StartError> {
+    let bound = |role: &str| -> Result<BoundRole, StartError> {
+        let role = role.parse().map_err(internal)?;
+        Ok(BoundRole { role, scope: Scope::Everywhere, expires_at: None })
+    };
+    Ok(Client {
+        id: DEVELOPMENT_CLIENT.parse().map_err(internal)?,
+        audience: issuer.to_owned(),
+        token_audiences: vec![issuer.to_owned()],
+        session_policy,
+        roles: vec![bound("postern.front")?, bound("postern.backend")?],
+    })
+}
+
+/// Frees what has outlived its use. Nothing is judged by it.
+async fn purge(store: Store, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PURGE_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        match store.purge().await {
+            Ok(purged) => tracing::debug!(?purged, "purged"),
+            Err(why) => tracing::warn!(%why, "the hourly purge failed"),
+        }
+    }
 }

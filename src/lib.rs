@@ -1,21 +1,44 @@
 //! Postern, a gRPC authentication service. The rooms, in reading order; each may name only those that stand above it,
 //! save `config`, `clock` and `telemetry`, which stand aside.
 
-/// The composition root: settings in, a running server out.
-pub mod app;
-/// The command line: serving, and a client for people.
-pub mod cli;
 /// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
 pub mod domain;
-/// The contract, generated from `proto/`.
-pub mod proto;
+
 /// Token, question and time in, verdict out; all in memory. Pure.
 pub mod verifier;
+
+/// What expires: opaque sealed values.
+pub mod vault;
+
+/// What lasts, in SQL: users, roles, keys, revocations, the change log.
+pub mod store;
+
+/// Use cases, one file a flow: every decision is here or in the pure rooms above.
+pub mod auth;
+
+/// The gRPC port: whose a call is, how long it may take, translation, refusals.
+pub mod grpc;
+
+/// The operations port: alive, ready, nothing else.
+pub mod http;
+
+/// Composition: settings in, a running service out.
+pub mod app;
+
+/// The command line: serving, and a client for people.
+pub mod cli;
+
+/// The contract, generated from `proto/`.
+pub mod proto;
 
 /// The one place that reads the time.
 pub mod clock;
 
-/// Every setting, typed and checked.
+/// Whether this process should be sent work.
+pub mod readiness;
+
+/// Every setting, typed and judged before anything starts.
 pub mod config;
-/// The log: which lines are written, and that one event is one line.
+
+/// Log lines: who reads them, in which form, and what never stands in them.
 pub mod telemetry;

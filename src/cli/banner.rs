@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::shell_word;
-use super::table::{Lines, padded};
+use super::table::{Lines, padded, plain};
 use super::view::Paint;
 use crate::app::{InitialPassword, StartReport};
 use crate::config::Profile;
@@ -28,11 +28,12 @@ pub(super) fn for_people(report: &StartReport, program: &str, paint: Paint) -> S
         ("store", path(&report.store_path), created(report.store_created, &schema, &schema)),
         (
             "keys",
-            path(&report.master_key_path),
+            report.master_key_path.as_deref().map_or_else(|| "master key from the settings".to_owned(), path),
             created(report.master_key_created, "keep it with your backups", "opened"),
         ),
         ("", format!("{} {}", report.signing_key.algorithm, short(&report.signing_key.kid)), "signing".to_owned()),
         ("gRPC", report.grpc.to_string(), format!("no TLS, {reflection}")),
+        ("issuer", plain(&report.issuer), "in every token".to_owned()),
         ("health", format!("http://{}/readyz", reachable(report.operations)), String::new()),
     ];
     for (name, what, how) in rows {
@@ -67,8 +68,9 @@ pub(super) fn for_programs(report: &StartReport) -> String {
         json!({ "fact": "postern", "version": report.version, "profile": profile(report.profile) }),
         json!({ "fact": "store", "path": path(&report.store_path), "created": report.store_created,
                 "schema": report.schema }),
-        json!({ "fact": "master_key", "path": path(&report.master_key_path), "created": report.master_key_created }),
+        json!({ "fact": "master_key", "path": report.master_key_path.as_deref().map(path), "created": report.master_key_created }),
         json!({ "fact": "signing_key", "algorithm": report.signing_key.algorithm, "kid": report.signing_key.kid }),
+        json!({ "fact": "issuer", "url": report.issuer }),
         json!({ "fact": "grpc", "address": report.grpc.to_string(), "reflection": report.reflection }),
         json!({ "fact": "operations", "address": report.operations.to_string() }),
     ];
@@ -99,7 +101,7 @@ fn is_local(report: &StartReport) -> bool {
 }
 
 fn path(path: &Path) -> String {
-    super::table::plain(&path.display().to_string())
+    plain(&path.display().to_string())
 }
 
 /// The ends of a key's id are enough to tell two keys apart at a glance.
@@ -140,12 +142,13 @@ mod tests {
             store_path: "./postern-data/postern.db".into(),
             store_created: true,
             schema: 1,
-            master_key_path: "./postern-data/master.key".into(),
+            master_key_path: Some("./postern-data/master.key".into()),
             master_key_created: true,
             signing_key: SigningKeyReport {
-                algorithm: "EdDSA".to_owned(),
+                algorithm: "EdDSA",
                 kid: "qJ3vAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAx0A".to_owned(),
             },
+            issuer: "http://127.0.0.1:7302".to_owned(),
             grpc: ([127, 0, 0, 1], 7301).into(),
             operations: ([127, 0, 0, 1], 7303).into(),
             reflection: true,

@@ -37,7 +37,7 @@ pub(super) async fn run(args: ServeArgs) -> Exit {
     };
     match app::serve(config, first_password, started).await {
         Ok(()) => Exit::Done,
-        Err(error) => output.failure(&not_started(error)),
+        Err(error) => output.failure(&not_started(&error)),
     }
 }
 
@@ -45,8 +45,12 @@ fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
     Config::load(Sources::from_process(args.config.clone(), args.overrides())?)
 }
 
-fn not_started(error: StartError) -> Failure {
-    error.hints.into_iter().fold(Failure::local(error.message), Failure::advise)
+fn not_started(error: &StartError) -> Failure {
+    let headline = match error {
+        StartError::Locked { holder: Some(pid), .. } => format!("{error} (pid {pid})"),
+        _ => error.to_string(),
+    };
+    error.hints().into_iter().fold(Failure::local(headline), Failure::advise)
 }
 
 #[cfg(test)]
@@ -56,13 +60,8 @@ mod tests {
 
     #[test]
     fn a_start_error_is_one_line_and_what_to_do() {
-        let error = StartError {
-            message: "127.0.0.1:7301 is in use, probably by another postern (pid 4182, same data directory)".to_owned(),
-            hints: vec![
-                "stop it, or start this one elsewhere:  postern --data ./other --listen.grpc 127.0.0.1:7311".to_owned(),
-            ],
-        };
-        let failure = not_started(error);
+        let error = StartError::Locked { path: "./postern-data".into(), holder: Some(4182) };
+        let failure = not_started(&error);
         assert_eq!(failure.exit, Exit::Refused);
         insta::assert_snapshot!(failure.text(Paint::Off));
     }

@@ -154,3 +154,6 @@ impl Fields<'_> {
         Ok(*field)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,11 +14,15 @@ use crate::domain::refresh_token::{ChainKey, Presented};
 use crate::domain::standing::{End, EndCause, Standing};
 use crate::domain::time::Timestamp;
 
-/// So many superseded generations are remembered while they are in their grace; a client that refreshes faster is held.
+/// So many superseded generations are remembered; a client that refreshes faster is held.
 pub const PREDECESSORS_MAX: usize = 8;
+/// Superseded generations are remembered so much longer than their grace. A refresh reads the record and the time in
+/// parallel, so the record may be newer than the time by as long as a refresh may take (3 s); one that forgot a
+/// generation as its grace ended would turn a retry of the moment before into reuse.
+pub const READ_SKEW_MAX: Duration = Duration::from_secs(5);
 /// One late repeat is forgiven in so many generations.
 pub const LATE_REPEAT_EVERY: u32 = 32;
-/// The generation floor in SQL is written when it would rise by so much ...
+/// The generation floor in SQL is written when what may still be answered is so far above it ...
 pub const FLOOR_STEP: u32 = 16;
 /// ... or when the stored one is so old.
 pub const FLOOR_AGE_MAX: Duration = Duration::from_hours(24);
@@ -45,7 +49,7 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// A generation that was superseded and whose grace may still run.
+/// A generation that was superseded and whose grace runs, or has just ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Predecessor {
     pub generation: u32,
@@ -135,7 +139,7 @@ pub struct Answer {
 }
 
 /// How a refresh is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AnswerKind {
     Advanced,
     Repeated,
@@ -159,7 +163,8 @@ impl Session {
         if let Some(end) = self.end(standing, last_active, limits.idle, limits.grace + ISSUED_LEEWAY) {
             return Rotation::Ended(end);
         }
-        if !chain.proves(&self.seed, presented) {
+        // A session keeps its key for life; what another one proves was not made by us.
+        if presented.key != self.key || !chain.proves(&self.seed, presented) {
             return Rotation::Forged;
         }
         if standing.generation_floor.is_some_and(|floor| presented.generation < floor.generation) {
@@ -176,7 +181,7 @@ impl Session {
         if healed {
             session.heal_to(presented);
         }
-        session.predecessors.retain(|one| now.since(one.superseded_at) < limits.grace);
+        session.predecessors.retain(|one| now.since(one.superseded_at) < limits.grace + READ_SKEW_MAX);
         let answer = |kind, write, session: Session| {
             let floor = if write { session.floor_due(presented, healed, standing) } else { None };
             let kind = if healed { AnswerKind::Healed } else { kind };
@@ -195,7 +200,9 @@ impl Session {
                 _ => answer(AnswerKind::Held, healed, session),
             };
         }
-        if session.predecessors.iter().any(|one| one.generation == presented.generation) {
+        let superseded = session.predecessors.iter().position(|one| one.generation == presented.generation);
+        let superseded = superseded.map(|index| session.predecessors.remove(index));
+        if superseded.is_some_and(|one| now.since(one.superseded_at) < limits.grace) {
             return answer(AnswerKind::Repeated, false, self.clone());
         }
         let is_parent = presented.generation.checked_add(1) == Some(session.generation);
@@ -212,10 +219,12 @@ impl Session {
     fn heal_to(&mut self, presented: &Presented) {
         self.generation = presented.generation;
         self.advanced_at = presented.issued;
+        // The token carries whole seconds, rounded down; rounded down again, an honest retry at the end of its grace
+        // would be taken for reuse.
+        let superseded_at = presented.issued + Duration::from_secs(1);
         let first = presented.generation.saturating_sub(PREDECESSORS_MAX_U32);
-        self.predecessors = (first..presented.generation)
-            .map(|generation| Predecessor { generation, superseded_at: presented.issued })
-            .collect();
+        self.predecessors =
+            (first..presented.generation).map(|generation| Predecessor { generation, superseded_at }).collect();
     }
 
     fn may_repeat_late(&self) -> bool {
@@ -223,7 +232,8 @@ impl Session {
     }
 
     /// The lowest generation that may still be answered, if SQL should learn it now. After a heal it is the eighth
-    /// before, whatever their grace says: another tab may hold any of them and be honest.
+    /// before, whatever their grace says: another tab may hold any of them and be honest. The floor is written beside the
+    /// swap, which may lose against a late repeat of the generation before the presented one: that stays answerable.
     fn floor_due(&self, presented: &Presented, healed: bool, standing: &Standing) -> Option<u32> {
         let lowest = if healed {
             presented.generation.saturating_sub(PREDECESSORS_MAX_U32)
@@ -234,9 +244,10 @@ impl Session {
             Some(floor) => (floor.generation, floor.at),
             None => (0, self.create_time),
         };
+        let floor = lowest.min(presented.generation.saturating_sub(1));
         let rose = lowest >= stored.saturating_add(FLOOR_STEP);
-        let aged = lowest > stored && standing.now.since(at) >= FLOOR_AGE_MAX;
-        (rose || aged).then_some(lowest)
+        let aged = floor > stored && standing.now.since(at) >= FLOOR_AGE_MAX;
+        (rose || aged).then_some(floor)
     }
 
     /// Whether and why this session is over, as far as SQL and its own limits say. `slack` is added to the idle limit.
@@ -282,3 +293,14 @@ impl Session {
 
 #[expect(clippy::cast_possible_truncation, reason = "8")]
 const PREDECESSORS_MAX_U32: u32 = PREDECESSORS_MAX as u32;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod table;
+#[cfg(test)]
+mod traces;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,96 @@
+//! The data directory: private to its owner, and locked as long as a server runs on it.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::app::StartError;
+
+const LOCK_FILE: &str = "postern.lock";
+
+/// A data directory that nobody else runs on. The lock ends with this value, or with the process.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    path: PathBuf,
+    lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if it is missing, and locks it.
+    pub(super) fn lock(path: &Path) -> Result<Self, StartError> {
+        let failed = |source| StartError::DataDir { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let mut lock = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
+            .open(path.join(LOCK_FILE))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Whoever holds the lock wrote its process id; a message without it is better than none.
+                let holder = lock.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
+                Err(StartError::Locked { path: path.to_owned(), holder })
+            }
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Writes down who runs here, for the message that a second server shows.
+    pub(super) fn sign(&mut self) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        self.lock.rewind()?;
+        writeln!(self.lock, "{}", std::process::id())
+    }
+
+    /// Writes a file that only its owner may read, whole or not at all.
+    pub(super) fn write_private(&self, name: &str, content: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        write_private(&path, content)?;
+        Ok(path)
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+pub(super) fn write_private(path: &Path, content: &str) -> io::Result<()> {
+    let draft = path.with_added_extension("new");
+    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&draft)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    // The name must last as the content does: a key file lost after it was used locks its owner out.
+    File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_second_server_learns_who_runs_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let mut first = DataDir::lock(&path).unwrap();
+        first.sign().unwrap();
+        let Err(StartError::Locked { holder, .. }) = DataDir::lock(&path) else { panic!("locked twice") };
+        assert_eq!(holder, Some(std::process::id()));
+        drop(first);
+        assert!(DataDir::lock(&path).is_ok());
+    }
+
+    #[test]
+    fn files_and_directory_are_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::lock(&dir.path().join("a/b")).unwrap();
+        let file = data.write_private("secret", "x").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(mode(&dir.path().join("a/b")), 0o700);
+        assert_eq!(mode(&dir.path().join("a/b/postern.lock")), 0o600);
+    }
+}

@@ -1,0 +1,186 @@
+//! What the first start makes: the master key, the first signing key, the administrator. Each step may be cut short by
+//! a crash and is taken up again by the next start.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::app::StartError;
+use crate::app::data_dir::{DataDir, write_private};
+use crate::auth::keyring::Keyring;
+use crate::auth::master_key::MasterKeys;
+use crate::auth::passwords::Passwords;
+use crate::config::{SecretError, SecretSource};
+use crate::domain::account::Profile;
+use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::id::UserId;
+use crate::domain::password::Password;
+use crate::domain::permission::Scope;
+use crate::domain::role::BoundRole;
+use crate::domain::time::Timestamp;
+use crate::store::{CreateUserError, KeyCheck, NewUser, Store, UserKey};
+
+const ADMINISTRATOR: &str = "admin";
+const PASSWORD_FILE: &str = "initial-admin-password";
+const BOOTSTRAPPED: &str = "bootstrapped";
+
+/// The administrator that the first start made.
+#[derive(Debug)]
+pub struct NewAdministrator {
+    pub user: String,
+    pub password: InitialPassword,
+}
+
+/// How the first administrator learns the password.
+#[derive(Debug)]
+pub enum InitialPassword {
+    /// Shown once, on a terminal.
+    Shown(SecretString),
+    /// In a file that only its owner can read.
+    InFile(PathBuf),
+}
+
+/// Where the first password may go: a log that is kept for years is no place for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstPassword {
+    /// To the person in front of the terminal.
+    Show,
+    /// To a file.
+    WriteToFile,
+}
+
+/// Opens the master keys, or makes the first if the store has never seen one. Answers whether it made one.
+pub(super) async fn master_keys(source: &SecretSource, store: &Store) -> Result<(MasterKeys, bool), StartError> {
+    let is_new = !store.has_master_keys().await?;
+    let (text, made) = match (source.open(), source) {
+        (Ok(text), _) => (text, false),
+        (Err(SecretError::Missing { .. }), SecretSource::File(path)) if is_new => {
+            let text = MasterKeys::generate().map_err(|why| StartError::MasterKey { wrong: why.to_string() })?;
+            write_private(path, text.expose_secret())
+                .map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+            (text, true)
+        }
+        (Err(SecretError::Missing { path }), _) => return Err(StartError::MasterKeyLost { path }),
+        (Err(why), _) => return Err(StartError::MasterKey { wrong: why.to_string() }),
+    };
+    let keys = MasterKeys::parse(&text)
+        .map_err(|why| StartError::MasterKey { wrong: format!("{}: {why}", source_name(source)) })?;
+    for (number, check) in keys.check_values() {
+        if store.check_master_key(number, check).await? == KeyCheck::Different {
+            return Err(StartError::MasterKeyForeign { number, place: source_name(source) });
+        }
+    }
+    Ok((keys, made))
+}
+
+/// Makes the first signing key unless there is one.
+pub(super) async fn signing_key(store: &Store, keyring: &Keyring, masters: &MasterKeys) -> Result<(), StartError> {
+    if !store.keys().await?.is_empty() {
+        return Ok(());
+    }
+    let now = store.now().await?;
+    let key = keyring.make(masters.current().number).map_err(|why| StartError::Internal(why.into()))?;
+    let mut event = event(AuditKind::KeyCreated, now);
+    event.target = Some(key.kid.clone());
+    // Nobody can have cached the keys of a service that never ran, so the first one signs at once.
+    store.insert_first_key(&key, &event).await?;
+    Ok(())
+}
+
+/// Makes the administrator on the very first start, with a random password.
+pub(super) async fn administrator(
+    store: &Store,
+    passwords: &Passwords,
+    data: &DataDir,
+    first: FirstPassword,
+) -> Result<Option<NewAdministrator>, StartError> {
+    if store.setting(BOOTSTRAPPED).await?.is_some() {
+        return Ok(None);
+    }
+    let password = random_password()?;
+    let typed = Password::from_typed(password.expose_secret()).map_err(|why| StartError::Internal(why.into()))?;
+    let hash = passwords.hash(typed).await.map_err(|why| StartError::Internal(why.into()))?;
+    // The file first: an administrator whose password nobody can read is worse than a file without an administrator.
+    let shown = if first == FirstPassword::Show {
+        InitialPassword::Shown(password)
+    } else {
+        let written = data.write_private(PASSWORD_FILE, &format!("{}\n", password.expose_secret()));
+        InitialPassword::InFile(written.map_err(|source| StartError::DataDir { path: PASSWORD_FILE.into(), source })?)
+    };
+    create_administrator(store, hash).await?;
+    store.fix_setting(BOOTSTRAPPED, "1").await?;
+    Ok(Some(NewAdministrator { user: ADMINISTRATOR.to_owned(), password: shown }))
+}
+
+async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), StartError> {
+    let now = store.now().await?;
+    let internal = |why: &'static str| StartError::Internal(why.into());
+    let new = NewUser {
+        id: UserId::generate(),
+        profile: Profile {
+            user_name: Some(ADMINISTRATOR.parse().map_err(|_invalid| internal("the administrator's name"))?),
+            display_name: "Administrator".to_owned(),
+            ..Profile::default()
+        },
+        password_hash: Some(hash.clone()),
+        request_id: None,
+        bindings: vec![BoundRole {
+            role: "postern.admin".parse().map_err(|_invalid| internal("the administrator's role"))?,
+            scope: Scope::Everywhere,
+            expires_at: None,
+        }],
+    };
+    let mut made = event(AuditKind::Bootstrapped, now);
+    made.target = Some(new.id.to_string());
+    match store.create_user(&new, &made).await {
+        Ok(_) => Ok(()),
+        // An earlier first start got as far as this and was cut short before it could show the password.
+        Err(CreateUserError::Taken(_)) => {
+            let identifier = UserKey::Identifier(
+                crate::domain::account::Identifier::from_typed(ADMINISTRATOR)
+                    .ok_or_else(|| internal("the administrator's name"))?,
+            );
+            let user = store.user(&identifier).await?.ok_or_else(|| internal("the administrator is gone"))?;
+            store
+                .set_password(user.id, hash.expose_secret(), &event(AuditKind::PasswordSet, now))
+                .await
+                .map_err(|why| StartError::Internal(Box::new(why)))?;
+            Ok(())
+        }
+        Err(CreateUserError::Store(why)) => Err(why.into()),
+        Err(other) => Err(StartError::Internal(Box::new(other))),
+    }
+}
+
+/// Four groups of five letters and digits that are not mistaken for each other: 100 bits.
+fn random_password() -> Result<SecretString, StartError> {
+    const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+    let mut bytes = [0; 20];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|why| StartError::Internal(Box::new(why)))?;
+    let letters: Vec<u8> = bytes.iter().filter_map(|byte| LETTERS.get(usize::from(byte % 32)).copied()).collect();
+    let groups: Vec<_> = letters.chunks(5).map(String::from_utf8_lossy).collect();
+    Ok(SecretString::from(groups.join("-")))
+}
+
+fn source_name(source: &SecretSource) -> String {
+    match source {
+        SecretSource::File(path) => path.display().to_string(),
+        SecretSource::Value(_) => "keys.master".to_owned(),
+    }
+}
+
+fn event(kind: AuditKind, now: Timestamp) -> AuditEvent {
+    AuditEvent {
+        id: uuid::Uuid::now_v7(),
+        time: now,
+        kind,
+        actor: None,
+        target: None,
+        session: None,
+        client: None,
+        ip_address: String::new(),
+        request_id: String::new(),
+        reason: None,
+        detail: Vec::new(),
+    }
+}

@@ -1,0 +1,256 @@
+//! Use cases, one file a flow. Every decision of the service is made here or in the pure rooms below; this room knows
+//! neither SQL nor gRPC, and talks to the store, the vault and the verifier only.
+
+pub mod audit;
+pub mod clients;
+pub mod error;
+pub mod feed;
+pub mod keyring;
+pub mod login;
+pub mod master_key;
+pub mod passwords;
+pub mod refresh;
+pub mod sessions;
+pub mod tokens;
+pub mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::auth::audit::Audit;
+use crate::auth::clients::Clients;
+use crate::auth::error::AuthError;
+use crate::auth::feed::Feed;
+use crate::auth::keyring::Keyring;
+use crate::auth::master_key::MasterKeys;
+use crate::auth::passwords::Passwords;
+use crate::clock::Clock;
+use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::change::{EndedSession, Revision};
+use crate::domain::client::Client;
+use crate::domain::id::{ClientId, SessionId, UserId};
+use crate::domain::permission::{Permission, Tenant};
+use crate::domain::role::BoundRole;
+use crate::domain::session::{Session, TokenScope};
+use crate::domain::standing::{End, Fence, Owner};
+use crate::domain::time::Timestamp;
+use crate::store::Store;
+use crate::vault::seal::{Place, Sealer};
+use crate::vault::sessions::Sessions;
+use crate::verifier::{Bearer, InvalidWhy, TokenFault, Verifier};
+
+pub use error::AuthError as Error;
+
+/// The use cases, with all that they need.
+pub struct Auth {
+    pub store: Store,
+    pub sessions: Sessions,
+    pub verifier: Arc<Verifier>,
+    pub keyring: Arc<Keyring>,
+    pub masters: MasterKeys,
+    pub passwords: Passwords,
+    pub clients: Clients,
+    pub feed: Feed,
+    pub audit: Audit,
+    pub clock: Clock,
+    /// Seals what a revocation remembers of its session.
+    pub summaries: Sealer,
+    pub rules: Rules,
+}
+
+/// Settings of the use cases.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// `iss`; also Postern's own audience.
+    pub issuer: String,
+    pub late_repeats: bool,
+    pub password_min_length: usize,
+    /// The longest absolute life of a session that is configured: how long a revocation of an unknown one is kept.
+    pub absolute_ttl_max: Duration,
+    /// How long callers may keep a copy of the public keys.
+    pub jwks_max_age: Duration,
+}
+
+/// Who calls, and in which call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub client: Arc<Client>,
+    pub request_id: String,
+}
+
+/// The tokens of a session, and when they end.
+pub struct TokenPair {
+    pub access_token: SecretString,
+    pub access_expire_time: Timestamp,
+    pub refresh_token: SecretString,
+    pub refresh_expire_time: Timestamp,
+    pub session_id: SessionId,
+    pub session_expire_time: Timestamp,
+}
+
+/// Whom fresh tokens speak for, with what holds now.
+pub struct Subject {
+    pub user: UserId,
+    pub external_id: String,
+    pub session: SessionId,
+    pub client: ClientId,
+    pub auth_time: Timestamp,
+    pub amr: Vec<String>,
+    pub expire_time: Timestamp,
+    pub roles: Vec<BoundRole>,
+}
+
+impl Auth {
+    /// Refuses a client that lacks `permission`. A client's roles are judged in memory, like everybody's.
+    pub fn demand(&self, call: &Call, permission: &'static str) -> Result<(), AuthError> {
+        let wanted: Permission = permission.parse().map_err(AuthError::internal)?;
+        let held = self.verifier.policy()?.check(&call.client.roles, &wanted, None, self.clock.now());
+        held.map(|_granted| ()).ok_or(AuthError::ClientNotAllowed { permission })
+    }
+
+    /// Tokens of `session` as it is to be, drafted so that every refusal comes before anything is written.
+    fn draft(&self, draft: &DraftFacts<'_>) -> Result<tokens::Draft, AuthError> {
+        tokens::draft(
+            &self.keyring,
+            &tokens::Facts {
+                issuer: &self.rules.issuer,
+                session: draft.session,
+                owner: draft.owner,
+                fence: draft.fence,
+                client: draft.client,
+                scope: draft.scope,
+                now: draft.now,
+            },
+        )
+    }
+
+    /// Signs a draft and makes the refresh token that goes with it.
+    fn issue(&self, facts: &DraftFacts<'_>, draft: &tokens::Draft) -> Result<(TokenPair, Subject), AuthError> {
+        let session = facts.session;
+        let key = self.masters.get(session.key).ok_or_else(|| AuthError::internal("a session's master key is gone"))?;
+        let pair = TokenPair {
+            access_token: draft.sign()?,
+            access_expire_time: draft.expire_time(),
+            refresh_token: key.tag.issue(session, &key.chain),
+            refresh_expire_time: session.idle_end(facts.client.session_policy.idle_ttl),
+            session_id: session.id,
+            session_expire_time: session.absolute_end,
+        };
+        let subject = Subject {
+            user: session.user,
+            external_id: facts.owner.external_id.clone(),
+            session: session.id,
+            client: session.client.clone(),
+            auth_time: session.auth_time,
+            amr: session.amr.clone(),
+            expire_time: draft.expire_time(),
+            roles: facts.owner.bindings.clone(),
+        };
+        Ok((pair, subject))
+    }
+
+    /// What SQL is to remember of a session that ends now.
+    fn ended(&self, session: &Session, end: End) -> EndedSession {
+        EndedSession {
+            user: session.user,
+            session: session.id,
+            end,
+            keep_until: session.absolute_end,
+            summary: self.seal_summary(session),
+        }
+    }
+
+    /// The same of a session whose record nobody has.
+    fn ended_unseen(&self, user: UserId, session: SessionId, end: End) -> EndedSession {
+        let keep_until = end.time + self.rules.absolute_ttl_max;
+        EndedSession { user, session, end, keep_until, summary: None }
+    }
+
+    fn seal_summary(&self, session: &Session) -> Option<Vec<u8>> {
+        let summary = sessions::Summary::from(session);
+        let (partition, key) = (session.user.to_string(), session.id.to_string());
+        let place = Place { kind: "summary", partition: &partition, key: &key };
+        let plain = serde_json::to_vec(&summary).ok()?;
+        self.summaries.seal(&place, session.absolute_end, &plain).ok()
+    }
+
+    /// The person behind an access token in a message, for calls that act on the person's own things: the token must
+    /// have been issued to the calling client, or be meant for Postern itself.
+    pub fn asker(&self, call: &Call, token: &str) -> Result<Bearer, AuthError> {
+        let bearer = self.verifier.identify(token, self.clock.moment())?.map_err(AuthError::TokenRefused)?;
+        let identity = &bearer.identity;
+        if *identity.client_id() == call.client.id || identity.has_audience(&self.rules.issuer) {
+            Ok(bearer)
+        } else {
+            Err(AuthError::TokenRefused(TokenFault::Invalid(InvalidWhy::Audience)))
+        }
+    }
+
+    /// Refuses a person who lacks `permission`.
+    pub fn demand_of(
+        &self,
+        bearer: &Bearer,
+        permission: &'static str,
+        tenant: Option<&Tenant>,
+    ) -> Result<(), AuthError> {
+        let wanted: Permission = permission.parse().map_err(AuthError::internal)?;
+        if bearer.allowed(&wanted, tenant) {
+            Ok(())
+        } else {
+            Err(AuthError::PermissionMissing { permission: wanted, tenant: tenant.cloned() })
+        }
+    }
+
+    /// Waits until this replica's verifier has seen `revision`, so that whoever gets the answer sees the change here.
+    async fn seen(&self, revision: Revision) -> Revision {
+        self.feed.catch_up(revision).await;
+        revision
+    }
+}
+
+/// What tokens are drafted and issued from.
+struct DraftFacts<'a> {
+    session: &'a Session,
+    owner: &'a Owner,
+    fence: Fence,
+    client: &'a Client,
+    scope: &'a TokenScope,
+    now: Timestamp,
+}
+
+/// The audiences and tenant that the client asked for, refused if they are not its own to ask.
+fn scope(client: &Client, asked: &TokenScope) -> Result<TokenScope, AuthError> {
+    let field = "token_options.audiences";
+    if let Some(index) = asked.audiences.iter().position(|audience| !client.token_audiences.contains(audience)) {
+        return Err(AuthError::field(
+            format!("{field}[{index}]"),
+            format!("must be one of this client's: {}", client.token_audiences.join(", ")),
+        ));
+    }
+    let audiences = if asked.audiences.is_empty() {
+        let default = client.token_audiences.first();
+        vec![default.ok_or_else(|| AuthError::field(field, "must be named: this client has no default"))?.clone()]
+    } else {
+        asked.audiences.clone()
+    };
+    Ok(TokenScope { audiences, tenant: asked.tenant.clone() })
+}
+
+/// An event of this call, to be filled in.
+fn event(kind: AuditKind, call: &Call, now: Timestamp) -> AuditEvent {
+    AuditEvent {
+        id: uuid::Uuid::now_v7(),
+        time: now,
+        kind,
+        actor: None,
+        target: None,
+        session: None,
+        client: Some(call.client.id.clone()),
+        ip_address: String::new(),
+        request_id: call.request_id.clone(),
+        reason: None,
+        detail: Vec::new(),
+    }
+}

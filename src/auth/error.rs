@@ -1,0 +1,159 @@
+//! Why a call was refused, named by what the caller can do about it. `grpc/status.rs` turns these into statuses, and
+//! nothing else does.
+
+use std::time::Duration;
+
+use crate::auth::passwords::HashError;
+use crate::domain::id::SessionId;
+use crate::domain::password::PasswordRule;
+use crate::domain::permission::{Permission, Tenant};
+use crate::domain::role::RoleFault;
+use crate::domain::standing::End;
+use crate::store::StoreError;
+use crate::vault::VaultError;
+use crate::verifier::{FeedFault, NotFresh, TokenFault};
+
+/// A field of the request that cannot be used as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its path in the message, as in `google.rpc.BadRequest`.
+    pub field: String,
+    /// What would be right. Lower case, no full stop, never the value.
+    pub problem: String,
+}
+
+/// Why a sign-in failed; for log and audit only, never for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialFault {
+    UnknownAccount,
+    WrongPassword,
+    NoPassword,
+    Disabled,
+}
+
+impl CredentialFault {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownAccount => "unknown_account",
+            Self::WrongPassword => "wrong_password",
+            Self::NoPassword => "no_password",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// What is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Store,
+    Vault,
+}
+
+impl Engine {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Vault => "vault",
+        }
+    }
+}
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    #[error("a field of the request cannot be used")]
+    InvalidField(Vec<Violation>),
+    #[error("the sign-in failed")]
+    InvalidCredentials(CredentialFault),
+    #[error("not a refresh token that this client may use")]
+    RefreshTokenInvalid,
+    #[error("the session is over")]
+    SessionEnded(End),
+    #[error("a spent refresh token came back")]
+    SessionReused(SessionId),
+    #[error("the access token is no good")]
+    TokenRefused(TokenFault),
+    #[error("lacks a permission")]
+    PermissionMissing { permission: Permission, tenant: Option<Tenant> },
+    #[error("would grant more than the caller holds")]
+    BeyondOwn { pattern: String },
+    #[error("the calling client did not prove itself")]
+    ClientUnauthenticated,
+    #[error("the calling client may not do this")]
+    ClientNotAllowed { permission: &'static str },
+    #[error("another user holds this {field}")]
+    IdentifierTaken { field: &'static str },
+    #[error("there is no such {what}")]
+    NotFound { what: &'static str },
+    #[error("sign in again first")]
+    ReauthenticationRequired { max_age: Duration },
+    #[error("changed in the meantime")]
+    EtagMismatch,
+    #[error(transparent)]
+    RoleGraph(#[from] RoleFault),
+    #[error("{why}")]
+    LastOne { why: &'static str },
+    #[error("the roles do not fit into a token")]
+    TenantRequired,
+    #[error("the new password {0}")]
+    PasswordRefused(#[from] PasswordRule),
+    #[error("shed before any work was done")]
+    Overloaded { retry_after: Duration },
+    #[error("{} is away", .engine.name())]
+    Unavailable { engine: Engine, source: Source },
+    #[error("this replica's view is too old")]
+    NotFresh(NotFresh),
+    #[error("internal: {0}")]
+    Internal(Source),
+}
+
+impl AuthError {
+    /// One field that cannot be used.
+    pub fn field(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::InvalidField(vec![Violation { field: field.into(), problem: problem.into() }])
+    }
+
+    pub fn internal(source: impl Into<Source>) -> Self {
+        Self::Internal(source.into())
+    }
+}
+
+/// A store that answers nonsense is a fault of ours; one that does not answer is an outage.
+impl From<StoreError> for AuthError {
+    fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Unavailable { .. }) {
+            Self::Unavailable { engine: Engine::Store, source: Box::new(error) }
+        } else {
+            Self::Internal(Box::new(error))
+        }
+    }
+}
+
+impl From<VaultError> for AuthError {
+    fn from(error: VaultError) -> Self {
+        Self::Unavailable { engine: Engine::Vault, source: Box::new(error) }
+    }
+}
+
+impl From<FeedFault> for AuthError {
+    fn from(fault: FeedFault) -> Self {
+        Self::Internal(Box::new(fault))
+    }
+}
+
+impl From<NotFresh> for AuthError {
+    fn from(why: NotFresh) -> Self {
+        Self::NotFresh(why)
+    }
+}
+
+impl From<HashError> for AuthError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Overloaded { retry_after } => Self::Overloaded { retry_after },
+            HashError::Unusable(_) | HashError::Failed(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}

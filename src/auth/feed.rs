@@ -1,0 +1,218 @@
+//! The change feed: one task that keeps the verifier up with the store, woken by this process's own changes and polling
+//! as a net.
+//!
+//! It reads from its cursor on, inclusive: if the row at the cursor is gone or bears another mark, the log was rewound
+//! (restored, or failed over to a copy that lacked the newest rows). Then it reads everything anew, forgets nothing it
+//! knew, and writes back the revocations and floors that the store lost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::error::AuthError;
+use crate::auth::keyring::Keyring;
+use crate::clock::Clock;
+use crate::domain::change::{Change, Cursor, EndedSession, PrincipalState, RETENTION, Revision};
+use crate::domain::id::{PrincipalId, SessionId, UserId};
+use crate::domain::standing::Fence;
+use crate::domain::time::Timestamp;
+use crate::store::{FeedRead, Loaded, Store};
+use crate::verifier::{VerificationKey, Verifier};
+
+/// How long a change waits to be seen by its own replica. It is committed in any case.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
+
+/// A handle on the feed.
+#[derive(Clone)]
+pub struct Feed {
+    head: watch::Receiver<i64>,
+}
+
+/// The task behind the handle.
+pub struct FeedTask {
+    store: Store,
+    verifier: Arc<Verifier>,
+    keyring: Arc<Keyring>,
+    clock: Clock,
+    poll_interval: Duration,
+    /// Moves with every change that this process commits.
+    committed: watch::Receiver<i64>,
+    head: watch::Sender<i64>,
+    cursor: Option<Cursor>,
+    known: Known,
+}
+
+/// What must survive a store that forgets: every revocation and floor that may still meet a living access token.
+#[derive(Default)]
+struct Known {
+    sessions: HashMap<(UserId, SessionId), EndedSession>,
+    /// With the time at which each was learned.
+    floors: HashMap<PrincipalId, (PrincipalState, Timestamp)>,
+    fence: Fence,
+}
+
+impl Feed {
+    /// Waits until the task, which every commit wakes, has seen `revision`.
+    pub async fn catch_up(&self, revision: Revision) {
+        let mut head = self.head.clone();
+        let seen = head.wait_for(|head| *head >= revision.id);
+        // Late is not wrong: the change is durable, and the poll brings it.
+        if tokio::time::timeout(CATCH_UP_MAX, seen).await.is_err() {
+            tracing::warn!(change.id = revision.id, "a change is committed but not yet seen by this replica");
+        }
+    }
+}
+
+impl FeedTask {
+    pub fn new(
+        store: Store,
+        verifier: Arc<Verifier>,
+        keyring: Arc<Keyring>,
+        clock: Clock,
+        poll_interval: Duration,
+    ) -> (Feed, Self) {
+        let (head, seen) = watch::channel(-1);
+        let feed = Feed { head: seen };
+        let (committed, known) = (store.committed(), Known::default());
+        (feed, Self { store, verifier, keyring, clock, poll_interval, committed, head, cursor: None, known })
+    }
+
+    /// Loads everything once. The process is not ready before this succeeded.
+    pub async fn load(&mut self) -> Result<(), AuthError> {
+        let loaded = self.store.load().await?;
+        let keys = self.open_keys(&loaded.changes)?.unwrap_or_default();
+        let moment = self.clock.moment();
+        self.verifier.load(loaded.cursor, loaded.now, &loaded.changes, keys, moment)?;
+        let lost = self.known.missing_from(&loaded.changes, loaded.now);
+        self.known.learn(&loaded.changes, loaded.now);
+        self.advance(loaded.cursor);
+        if !lost.is_empty() {
+            tracing::warn!(
+                sessions = lost.sessions.len(),
+                floors = lost.floors.len(),
+                "the store was set back; writing back what it lost"
+            );
+            self.store.write_back(&lost.sessions, &lost.floors, lost.fence).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows the store until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                Ok(()) = self.committed.changed() => {}
+                () = tokio::time::sleep(self.poll_interval) => {}
+                () = stop.cancelled() => return,
+            }
+            match self.poll().await {
+                Ok(()) if failing => {
+                    failing = false;
+                    tracing::info!("the change feed is fresh again");
+                }
+                Ok(()) => {}
+                Err(why) => {
+                    // Once per outage: the poll repeats twice a second.
+                    if !failing {
+                        tracing::error!(error = &why as &dyn std::error::Error, "the change feed cannot be read");
+                    }
+                    failing = true;
+                    self.cursor = self.cursor.filter(|_| !matches!(why, AuthError::Internal(_)));
+                }
+            }
+        }
+    }
+
+    async fn poll(&mut self) -> Result<(), AuthError> {
+        let Some(cursor) = self.cursor else { return self.load().await };
+        match self.store.changes_since(cursor).await? {
+            FeedRead::Rewound => {
+                tracing::warn!(change.id = cursor.id, "the change log was rewound; reading everything anew");
+                self.load().await
+            }
+            FeedRead::Reload => self.load().await,
+            FeedRead::Changes(Loaded { cursor, now, changes }) if changes.is_empty() => {
+                self.verifier.fresh(cursor, now, self.clock.moment());
+                self.advance(cursor);
+                Ok(())
+            }
+            FeedRead::Changes(Loaded { cursor, now, changes }) => {
+                let keys = self.open_keys(&changes)?;
+                self.verifier.apply(cursor, now, &changes, keys, self.clock.moment())?;
+                self.known.learn(&changes, now);
+                self.advance(cursor);
+                Ok(())
+            }
+        }
+    }
+
+    fn advance(&mut self, cursor: Cursor) {
+        self.cursor = Some(cursor);
+        self.head.send_replace(cursor.id);
+    }
+
+    fn open_keys(&self, changes: &[Change]) -> Result<Option<Vec<VerificationKey>>, AuthError> {
+        let stored = changes.iter().rev().find_map(|change| match change {
+            Change::Keys(keys) => Some(keys),
+            _ => None,
+        });
+        stored.map(|stored| self.keyring.take_over(stored).map_err(AuthError::internal)).transpose()
+    }
+}
+
+/// What a store that was set back no longer has.
+struct Lost {
+    sessions: Vec<EndedSession>,
+    floors: Vec<PrincipalState>,
+    /// The highest known; the store keeps its own if that is higher.
+    fence: Fence,
+    fence_too: bool,
+}
+
+impl Lost {
+    fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.floors.is_empty() && !self.fence_too
+    }
+}
+
+impl Known {
+    fn learn(&mut self, changes: &[Change], now: Timestamp) {
+        for change in changes {
+            match change {
+                Change::SessionEnded(ended) => {
+                    self.sessions.insert((ended.user, ended.session), ended.clone());
+                }
+                Change::Principal(state) => {
+                    let known = self.floors.get(&state.id);
+                    if known.is_none_or(|(known, _)| known.version <= state.version) {
+                        self.floors.insert(state.id.clone(), (state.clone(), now));
+                    }
+                }
+                Change::Fence(fence) if fence.version > self.fence.version => self.fence = *fence,
+                Change::Fence(_) | Change::Policy { .. } | Change::Keys(_) => {}
+            }
+        }
+        self.sessions.retain(|_, ended| now.since(ended.end.time) < RETENTION);
+        self.floors.retain(|_, (_, learned)| now.since(*learned) < RETENTION);
+    }
+
+    fn missing_from(&self, changes: &[Change], now: Timestamp) -> Lost {
+        let mut there = Known::default();
+        there.learn(changes, now);
+        let sessions = self.sessions.iter().filter(|(id, _)| !there.sessions.contains_key(id));
+        let floors = self.floors.values().map(|(state, _)| state).filter(|state| {
+            let stored = there.floors.get(&state.id).map_or(0, |(stored, _)| stored.floor.version);
+            stored < state.floor.version
+        });
+        Lost {
+            sessions: sessions.map(|(_, ended)| ended.clone()).collect(),
+            floors: floors.cloned().collect(),
+            fence: self.fence,
+            fence_too: self.fence.version > there.fence.version,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Master keys, and what is derived from them (HKDF-SHA256, RFC 5869, salt `postern/v1`).
+//!
+//! A key file holds one line a key: `postern-master-key <number> <base64url of 32 bytes>`; blank lines and lines that
+//! begin with `#` are passed over. The highest number is used for what is new, the others open what is old.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hkdf;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
+
+use crate::domain::refresh_token::{ChainKey, TagKey};
+use crate::vault::seal::Sealer;
+
+const WORD: &str = "postern-master-key";
+const SALT: &[u8] = b"postern/v1";
+
+/// The file or variable does not hold master keys. Never shows a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MasterKeyError {
+    #[error("holds no master key; a line reads `postern-master-key <number> <base64url of 32 bytes>`")]
+    Empty,
+    #[error("line {0} is not `postern-master-key <number 1 to 255> <base64url of 32 bytes>`")]
+    Line(usize),
+    #[error("has two keys with number {0}")]
+    Twice(u8),
+    #[error("key {0} has no randomness in it")]
+    Weak(u8),
+    #[error("the system's random generator failed")]
+    NoRandomness,
+}
+
+/// All configured master keys.
+pub struct MasterKeys {
+    keys: BTreeMap<u8, Arc<MasterKey>>,
+    current: Arc<MasterKey>,
+}
+
+/// One master key's derived keys for refresh tokens, with its number.
+pub struct MasterKey {
+    prk: hkdf::Prk,
+    pub number: u8,
+    pub tag: TagKey,
+    pub chain: ChainKey,
+}
+
+impl fmt::Debug for MasterKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MasterKeys").field("numbers", &self.keys.keys().collect::<Vec<_>>()).finish_non_exhaustive()
+    }
+}
+
+impl MasterKeys {
+    /// The text of a new key file with one key, number 1.
+    pub fn generate() -> Result<SecretString, MasterKeyError> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_unspecified| MasterKeyError::NoRandomness)?;
+        let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
+        Ok(SecretString::from(format!("{WORD} 1 {}\n", encoded.as_str())))
+    }
+
+    pub fn parse(text: &SecretString) -> Result<Self, MasterKeyError> {
+        let mut keys = BTreeMap::new();
+        for (index, line) in text.expose_secret().lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (number, bytes) = parse_line(line).ok_or(MasterKeyError::Line(index + 1))?;
+            // A file of zeros or of one repeated letter is a mistake, not a key.
+            if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
+                return Err(MasterKeyError::Weak(number));
+            }
+            if keys.insert(number, Arc::new(MasterKey::derive(number, &bytes))).is_some() {
+                return Err(MasterKeyError::Twice(number));
+            }
+        }
+        let current = keys.last_key_value().map(|(_, key)| Arc::clone(key)).ok_or(MasterKeyError::Empty)?;
+        Ok(Self { keys, current })
+    }
+
+    /// The key for what is new.
+    pub fn current(&self) -> &MasterKey {
+        &self.current
+    }
+
+    pub fn get(&self, number: u8) -> Option<&MasterKey> {
+        self.keys.get(&number).map(AsRef::as_ref)
+    }
+
+    /// Each key's number and check value: four bytes that stop a process started with other bytes under one number.
+    pub fn check_values(&self) -> impl Iterator<Item = (u8, [u8; 4])> + '_ {
+        self.keys.values().map(|key| (key.number, key.prk_bytes::<4>("check")))
+    }
+
+    /// Seals and opens values of `kind`.
+    pub fn sealer(&self, kind: &str) -> Sealer {
+        let label = format!("seal/{kind}");
+        Sealer::new(self.keys.values().map(|key| (key.number, Zeroizing::new(key.prk_bytes::<32>(&label)))))
+    }
+
+    /// Seals and opens signing keys.
+    pub fn keyring_sealer(&self) -> Sealer {
+        Sealer::new(self.keys.values().map(|key| (key.number, Zeroizing::new(key.prk_bytes::<32>("keyring")))))
+    }
+}
+
+impl MasterKey {
+    fn derive(number: u8, bytes: &[u8; 32]) -> Self {
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(bytes);
+        let tag = Zeroizing::new(expand::<32>(&prk, "refresh-tag"));
+        let chain = Zeroizing::new(expand::<32>(&prk, "refresh-chain"));
+        Self { prk, number, tag: TagKey::new(number, &tag), chain: ChainKey::new(&chain) }
+    }
+
+    fn prk_bytes<const N: usize>(&self, label: &str) -> [u8; N] {
+        expand(&self.prk, label)
+    }
+}
+
+fn expand<const N: usize>(prk: &hkdf::Prk, label: &str) -> [u8; N] {
+    struct Length(usize);
+    impl hkdf::KeyType for Length {
+        fn len(&self) -> usize {
+            self.0
+        }
+    }
+    let mut bytes = [0; N];
+    let filled = prk.expand(&[label.as_bytes()], Length(N)).and_then(|okm| okm.fill(&mut bytes));
+    // HKDF fails only above 255 blocks; all lengths here are at most one.
+    assert!(filled.is_ok(), "HKDF of {N} bytes");
+    bytes
+}
+
+fn parse_line(line: &str) -> Option<(u8, Zeroizing<[u8; 32]>)> {
+    let mut words = line.split_ascii_whitespace();
+    let (word, number, key) = (words.next()?, words.next()?, words.next()?);
+    if word != WORD || words.next().is_some() {
+        return None;
+    }
+    let number = number.parse().ok().filter(|number| *number > 0)?;
+    let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(key).ok()?);
+    Some((number, Zeroizing::new(bytes.as_slice().try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<MasterKeys, MasterKeyError> {
+        MasterKeys::parse(&SecretString::from(text))
+    }
+
+    #[test]
+    fn a_generated_key_is_read_back() {
+        let text = MasterKeys::generate().unwrap();
+        let (one, again) = (MasterKeys::parse(&text).unwrap(), MasterKeys::parse(&text).unwrap());
+        assert_eq!(one.check_values().collect::<Vec<_>>(), again.check_values().collect::<Vec<_>>());
+        let other = MasterKeys::parse(&MasterKeys::generate().unwrap()).unwrap();
+        assert_ne!(one.check_values().collect::<Vec<_>>(), other.check_values().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_highest_number_is_current() {
+        let a = URL_SAFE_NO_PAD.encode((0..32).collect::<Vec<u8>>());
+        let b = URL_SAFE_NO_PAD.encode((1..33).collect::<Vec<u8>>());
+        let keys = parse(&format!("# two\n\n{WORD} 2 {b}\n{WORD} 1 {a}\n")).unwrap();
+        assert_eq!(keys.current().number, 2);
+        assert!(keys.get(1).is_some() && keys.get(3).is_none());
+        assert_eq!(format!("{keys:?}"), "MasterKeys { numbers: [1, 2], .. }");
+    }
+
+    #[test]
+    fn what_is_no_key_is_named() {
+        let zeros = URL_SAFE_NO_PAD.encode([0; 32]);
+        let short = URL_SAFE_NO_PAD.encode((0..31).collect::<Vec<u8>>());
+        let good = URL_SAFE_NO_PAD.encode((0..32).collect::<Vec<u8>>());
+        for (text, error) in [
+            (String::new(), MasterKeyError::Empty),
+            ("secret".into(), MasterKeyError::Line(1)),
+            (format!("\n{WORD} 0 {good}"), MasterKeyError::Line(2)),
+            (format!("{WORD} 1 {short}"), MasterKeyError::Line(1)),
+            (format!("{WORD} 1 {zeros}"), MasterKeyError::Weak(1)),
+            (format!("{WORD} 1 {good}\n{WORD} 1 {good}"), MasterKeyError::Twice(1)),
+        ] {
+            assert_eq!(parse(&text).err(), Some(error), "{text}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Refresh: the flow around [`Session::rotate`]. It reads the vault and the store side by side, asks the pure function,
+//! and writes what it says; nothing is written that could not be answered, and signing comes last.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::auth::error::AuthError;
+use crate::auth::master_key::MasterKey;
+use crate::auth::{Auth, Call, DraftFacts, Subject, TokenPair, event, scope};
+use crate::domain::audit::AuditKind;
+use crate::domain::id::PrincipalId;
+use crate::domain::refresh_token::{Presented, key_number};
+use crate::domain::session::{
+    Answer, AnswerKind, Device, ISSUED_LEEWAY, Rotation, RotationLimits, Session, TokenScope,
+};
+use crate::domain::standing::{End, EndCause, Owner, Standing};
+use crate::domain::time::Timestamp;
+use crate::vault::sessions::{Found, Stored};
+
+/// How often a lost race is run again.
+const ATTEMPTS: usize = 3;
+
+/// What a front brings.
+pub struct Refresh {
+    pub token: SecretString,
+    pub device: Option<Device>,
+    /// For this access token only; unset: as the session has it.
+    pub scope: Option<TokenScope>,
+}
+
+/// A refresh that was answered.
+pub struct Refreshed {
+    pub tokens: TokenPair,
+    pub subject: Subject,
+    pub kind: AnswerKind,
+}
+
+impl Auth {
+    /// Trades a refresh token for the next pair. Needs `postern:auth:refresh` of the client.
+    pub async fn refresh(&self, call: &Call, refresh: Refresh) -> Result<Refreshed, AuthError> {
+        self.demand(call, "postern:auth:refresh")?;
+        let (presented, key) = self.open_refresh_token(&refresh.token)?;
+        let policy = call.client.session_policy;
+        let limits = RotationLimits {
+            idle: policy.idle_ttl,
+            grace: policy.refresh_grace,
+            late_repeats: self.rules.late_repeats,
+        };
+        let scope = refresh.scope.as_ref().map(|asked| scope(&call.client, asked)).transpose()?;
+        // So old that no record could make it good: no store is asked.
+        let idle_end = presented.issued + limits.idle;
+        if self.clock.now() > idle_end + limits.grace + ISSUED_LEEWAY {
+            return Err(AuthError::SessionEnded(End { cause: EndCause::Idle, time: idle_end }));
+        }
+        for _ in 0..ATTEMPTS {
+            let (found, standing) = tokio::join!(
+                self.sessions.get(presented.user, presented.session),
+                self.store.standing(presented.user, presented.session),
+            );
+            let (found, standing) = (found?, standing?);
+            let stored = match found {
+                Found::Session(stored) => stored,
+                Found::Absent => return Err(AuthError::SessionEnded(self.why_absent(call, &presented, &standing))),
+                Found::Unreadable(why) => {
+                    tracing::error!(session.id = %presented.session, %why, "a session's record is unreadable");
+                    self.alarm(AuditKind::TokenForged, call, &presented, standing.now, "record_unreadable");
+                    return Err(AuthError::SessionEnded(self.why_absent(call, &presented, &standing)));
+                }
+            };
+            if stored.session.client != call.client.id {
+                self.alarm(AuditKind::TokenForeignClient, call, &presented, standing.now, "foreign_client");
+                return Err(AuthError::RefreshTokenInvalid);
+            }
+            let answer = match stored.session.rotate(&presented, &standing, &limits, &key.chain) {
+                Rotation::Answer(answer) => *answer,
+                Rotation::Ended(end) => return Err(AuthError::SessionEnded(end)),
+                Rotation::Forged => {
+                    tracing::error!(session.id = %presented.session, "a refresh token with a true tag and a false secret");
+                    self.alarm(AuditKind::TokenForged, call, &presented, standing.now, "secret_mismatch");
+                    let end = End { cause: EndCause::Lost, time: standing.now };
+                    return Err(AuthError::SessionEnded(end));
+                }
+                Rotation::Reused => return Err(self.end_reused(call, &stored.session, standing.now).await?),
+            };
+            let Some(owner) = &standing.owner else {
+                return Err(AuthError::internal("a session was answered without its owner"));
+            };
+            let outcome =
+                self.answer(call, &stored, answer, owner, &standing, refresh.device.as_ref(), scope.as_ref()).await?;
+            if let Some(refreshed) = outcome {
+                return Ok(refreshed);
+            }
+        }
+        Err(AuthError::Unavailable {
+            engine: crate::auth::error::Engine::Vault,
+            source: "the session's record changed under every attempt".into(),
+        })
+    }
+
+    /// Takes a refresh token apart; nothing is asked of any store for one that is not ours.
+    pub(super) fn open_refresh_token(&self, token: &SecretString) -> Result<(Presented, &MasterKey), AuthError> {
+        let token = token.expose_secret();
+        let key = key_number(token).and_then(|number| self.masters.get(number));
+        let key = key.ok_or(AuthError::RefreshTokenInvalid)?;
+        let presented = key.tag.open(token).map_err(|_invalid| AuthError::RefreshTokenInvalid)?;
+        Ok((presented, key))
+    }
+
+    /// Writes and signs an answer; `None` if the record was changed meanwhile.
+    #[expect(clippy::too_many_arguments, reason = "the facts of one refresh; a struct would only rename them")]
+    async fn answer(
+        &self,
+        call: &Call,
+        stored: &Stored,
+        answer: Answer,
+        owner: &Owner,
+        standing: &Standing,
+        device: Option<&Device>,
+        scope: Option<&TokenScope>,
+    ) -> Result<Option<Refreshed>, AuthError> {
+        let Answer { kind, mut session, write, floor } = answer;
+        if let Some(device) = device {
+            session.device.clone_from(device);
+        }
+        let facts = DraftFacts {
+            session: &session,
+            owner,
+            fence: standing.fence,
+            client: &call.client,
+            scope: scope.unwrap_or(&session.scope),
+            now: standing.now,
+        };
+        let draft = self.draft(&facts)?;
+        if write {
+            let idle = call.client.session_policy.idle_ttl;
+            let (swapped, ()) =
+                tokio::join!(self.sessions.swap(stored, &session, idle), self.write_floor(&session, floor));
+            if swapped?.is_some() {
+                return Ok(None);
+            }
+        }
+        if kind == AnswerKind::Late {
+            let mut event = event(AuditKind::TokenLate, call, standing.now);
+            event.actor = Some(PrincipalId::User(session.user));
+            event.session = Some(session.id);
+            self.audit.record(event);
+        }
+        let (tokens, subject) = self.issue(&facts, &draft)?;
+        Ok(Some(Refreshed { tokens, subject, kind }))
+    }
+
+    /// A floor that is not written is due again at the next refresh, so a failure is only logged.
+    async fn write_floor(&self, session: &Session, floor: Option<u32>) {
+        let Some(floor) = floor else { return };
+        let written = self.store.write_generation_floor(session.user, session.id, floor, session.absolute_end).await;
+        if let Err(why) = written {
+            tracing::warn!(session.id = %session.id, %why, "a generation floor was not written");
+        }
+    }
+
+    /// A spent token came back: SQL first, so that no restored record can undo it, then the vault.
+    async fn end_reused(&self, call: &Call, session: &Session, now: Timestamp) -> Result<AuthError, AuthError> {
+        let end = End { cause: EndCause::RefreshReused, time: now };
+        let mut event = event(AuditKind::TokenReused, call, now);
+        event.actor = Some(PrincipalId::User(session.user));
+        event.session = Some(session.id);
+        event.reason = Some("SESSION_REUSED");
+        crate::auth::audit::log(&event);
+        let (_newly, revision) = self.store.end_session(&self.ended(session, end), &event).await?;
+        self.forget(session).await;
+        self.seen(revision).await;
+        Ok(AuthError::SessionReused(session.id))
+    }
+
+    /// Why there is no record, as far as SQL and the session's age tell.
+    fn why_absent(&self, call: &Call, presented: &Presented, standing: &Standing) -> End {
+        if let Some(end) = standing.revoked {
+            return end;
+        }
+        match &standing.owner {
+            None => return End { cause: EndCause::UserDisabled, time: standing.now },
+            Some(owner) if !owner.active => return End { cause: EndCause::UserDisabled, time: owner.floor.at },
+            Some(_) => {}
+        }
+        let absolute_end = self.created(presented) + call.client.session_policy.absolute_ttl;
+        if standing.now >= absolute_end {
+            return End { cause: EndCause::Expired, time: absolute_end };
+        }
+        End { cause: EndCause::Lost, time: standing.now }
+    }
+
+    /// A session's id is a `UUIDv7`, which tells when it began.
+    fn created(&self, presented: &Presented) -> Timestamp {
+        presented.session.uuid().get_timestamp().map_or(self.clock.now(), |stamp| {
+            let (secs, nanos) = stamp.to_unix();
+            Timestamp::from_micros(
+                i64::try_from(secs)
+                    .unwrap_or(i64::MAX)
+                    .saturating_mul(1_000_000)
+                    .saturating_add(i64::from(nanos / 1_000)),
+            )
+        })
+    }
+
+    fn alarm(&self, kind: AuditKind, call: &Call, presented: &Presented, now: Timestamp, what: &'static str) {
+        let mut event = event(kind, call, now);
+        event.target = Some(presented.user.to_string());
+        event.session = Some(presented.session);
+        event.detail = vec![("alarm", what.to_owned())];
+        self.audit.record(event);
+    }
+}

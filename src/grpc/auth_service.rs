@@ -1,0 +1,225 @@
+//! AuthService: messages into values, a flow of `auth`, values into messages. Not one decision is made here.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tonic::{Request, Response, Status};
+use zeroize::Zeroizing;
+
+use crate::auth::Auth;
+use crate::auth::error::AuthError;
+use crate::auth::login::Login;
+use crate::auth::refresh::{Refresh, Refreshed};
+use crate::auth::sessions::{ListSessions, Revoke, Target};
+use crate::domain::account::{IDENTIFIER_BYTES_MAX, Identifier};
+use crate::domain::id::{ClientId, SessionId, UserId};
+use crate::domain::password::{BYTES_MAX as PASSWORD_BYTES_MAX, Password};
+use crate::grpc::fields::Fields;
+use crate::grpc::page_token::Listing;
+use crate::grpc::status::{Repeat, refuse};
+use crate::grpc::{callers, render, verify};
+use crate::proto::auth::v1::auth_service_server::AuthService;
+use crate::proto::auth::v1::login_request::Credential;
+use crate::proto::auth::v1::login_response::Outcome;
+use crate::proto::auth::v1::revoke_request::Target as WireTarget;
+use crate::proto::auth::v1::{
+    BatchVerifyRequest, BatchVerifyResponse, GetKeysRequest, GetKeysResponse, ListSessionsRequest,
+    ListSessionsResponse, LoginRequest, LoginResponse, PasswordCredential, RefreshRequest, RefreshResponse,
+    RevokeRequest, RevokeResponse, SignIn, UserSessions, VerifyRequest, VerifyResponse,
+};
+
+const PAGE_SIZE_MAX: u32 = 200;
+
+/// The service over the use cases.
+pub(super) struct AuthDoor {
+    auth: Arc<Auth>,
+}
+
+impl AuthDoor {
+    pub(super) fn new(auth: Arc<Auth>) -> Self {
+        Self { auth }
+    }
+}
+
+#[tonic::async_trait]
+impl AuthService for AuthDoor {
+    async fn login(&self, request: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
+        // Every success opens a session, so a lost answer must not be repeated by a machine.
+        answer(self.sign_in(request).await, Repeat::Unsafe)
+    }
+
+    async fn refresh(&self, request: Request<RefreshRequest>) -> Result<Response<RefreshResponse>, Status> {
+        answer(self.rotate(request).await, Repeat::Safe)
+    }
+
+    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
+        let judged =
+            callers::client(&self.auth, &request).and_then(|call| verify::verify(&self.auth, &call, request.get_ref()));
+        answer(judged, Repeat::Safe)
+    }
+
+    async fn batch_verify(
+        &self,
+        request: Request<BatchVerifyRequest>,
+    ) -> Result<Response<BatchVerifyResponse>, Status> {
+        let judged = match callers::client(&self.auth, &request) {
+            Ok(call) => verify::batch(&self.auth, &call, request.get_ref()).await,
+            Err(error) => Err(error),
+        };
+        answer(judged, Repeat::Safe)
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        answer(self.page(request).await, Repeat::Safe)
+    }
+
+    async fn revoke(&self, request: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
+        answer(self.end(request).await, Repeat::Safe)
+    }
+
+    async fn get_keys(&self, request: Request<GetKeysRequest>) -> Result<Response<GetKeysResponse>, Status> {
+        let keys = callers::client(&self.auth, &request).map(|_any| GetKeysResponse {
+            jwks_json: self.auth.keyring.jwks(self.auth.clock.now()),
+            max_age: Some(render::duration(self.auth.rules.jwks_max_age)),
+            issuer: self.auth.rules.issuer.clone(),
+        });
+        answer(keys, Repeat::Safe)
+    }
+}
+
+impl AuthDoor {
+    async fn sign_in(&self, request: Request<LoginRequest>) -> Result<LoginResponse, AuthError> {
+        let call = callers::client(&self.auth, &request)?;
+        let (tokens, subject) = self.auth.login(&call, read_login(request.into_inner())?).await?;
+        let sign_in = SignIn { tokens: Some(render::token_pair(&tokens)), principal: Some(render::subject(subject)) };
+        Ok(LoginResponse { outcome: Some(Outcome::SignIn(sign_in)) })
+    }
+
+    async fn rotate(&self, request: Request<RefreshRequest>) -> Result<RefreshResponse, AuthError> {
+        let call = callers::client(&self.auth, &request)?;
+        let Refreshed { tokens, subject, kind } = self.auth.refresh(&call, read_refresh(request.into_inner())?).await?;
+        Ok(RefreshResponse {
+            tokens: Some(render::token_pair(&tokens)),
+            principal: Some(render::subject(subject)),
+            rotation: render::rotation(kind).into(),
+        })
+    }
+
+    async fn page(&self, request: Request<ListSessionsRequest>) -> Result<ListSessionsResponse, AuthError> {
+        let call = callers::client(&self.auth, &request)?;
+        let request = request.into_inner();
+        let user_id = request.user_id.clone();
+        let listing = listing(&call.client.id, &request, &user_id);
+        let (views, more) = self.auth.list_sessions(&call, read_list(request, &listing)?).await?;
+        let next = views.last().filter(|_| more).map(|last| listing.token(last.id));
+        Ok(ListSessionsResponse {
+            sessions: views.into_iter().map(render::session).collect(),
+            next_page_token: next.unwrap_or_default(),
+        })
+    }
+
+    async fn end(&self, request: Request<RevokeRequest>) -> Result<RevokeResponse, AuthError> {
+        let call = callers::client(&self.auth, &request)?;
+        let revoked = self.auth.revoke(&call, read_revoke(request.into_inner())?).await?;
+        Ok(RevokeResponse { ended_count: render::count(revoked.count), revision: revoked.revision.to_string() })
+    }
+}
+
+fn answer<T>(result: Result<T, AuthError>, repeat: Repeat) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|error| refuse(&error, repeat))
+}
+
+fn read_login(request: LoginRequest) -> Result<Login, AuthError> {
+    let LoginRequest { credential, device, token_options, replace_refresh_token } = request;
+    let mut fields = Fields::default();
+    let credential = fields.required("credential", credential).and_then(|credential| match credential {
+        Credential::Password(password) => read_password(&mut fields, password),
+    });
+    let device = fields.device("device", device.unwrap_or_default());
+    let scope = fields.token_options("token_options", token_options.unwrap_or_default());
+    fields.finish(|| {
+        let (identifier, password) = credential?;
+        let replace = secret(replace_refresh_token);
+        Some(Login { identifier, password, device: device?, scope: scope?, replace })
+    })
+}
+
+fn read_password(fields: &mut Fields, credential: PasswordCredential) -> Option<(Identifier, Password)> {
+    let PasswordCredential { identifier, password } = credential;
+    let text = Zeroizing::new(password);
+    let identifier = Identifier::from_typed(&identifier);
+    if identifier.is_none() {
+        let problem = format_args!("must be 1 to {IDENTIFIER_BYTES_MAX} bytes without control characters");
+        fields.refuse("password.identifier", problem);
+    }
+    // An empty one is the front's mistake: nobody has it, and hashing it would cost as much as a real one.
+    let password = if text.is_empty() { None } else { Password::from_typed(&text).ok() };
+    if password.is_none() {
+        fields.refuse("password.password", format_args!("must be 1 to {PASSWORD_BYTES_MAX} bytes"));
+    }
+    identifier.zip(password)
+}
+
+/// A refresh token that is empty or too long is no field at fault: it is what the person's device holds, and the answer
+/// to that is to sign in again.
+fn read_refresh(request: RefreshRequest) -> Result<Refresh, AuthError> {
+    let RefreshRequest { refresh_token, device, token_options } = request;
+    let mut fields = Fields::default();
+    let device = device.map(|device| fields.device("device", device));
+    let scope = token_options.map(|options| fields.token_options("token_options", options));
+    fields.finish(|| {
+        // Unset is as before; set and refused never comes here.
+        Some(Refresh { token: SecretString::from(refresh_token), device: device.flatten(), scope: scope.flatten() })
+    })
+}
+
+fn listing<'a>(client: &'a ClientId, request: &ListSessionsRequest, user_id: &'a str) -> Listing<'a> {
+    Listing { client, user_id, show_ended: request.show_ended, by_person: !request.access_token.is_empty() }
+}
+
+fn read_list(request: ListSessionsRequest, listing: &Listing<'_>) -> Result<ListSessions, AuthError> {
+    let ListSessionsRequest { access_token, user_id, page_size, page_token, show_ended } = request;
+    let mut fields = Fields::default();
+    let user: Option<Option<UserId>> = fields.parse_if_set("user_id", &user_id);
+    let page_size = fields.page_size(page_size, PAGE_SIZE_MAX);
+    let before = match page_token.as_str() {
+        "" => None,
+        token => listing.open(token).map_err(|why| fields.refuse("page_token", why)).ok(),
+    };
+    fields.finish(|| {
+        Some(ListSessions { token: secret(access_token), user: user?, page_size: page_size?, before, show_ended })
+    })
+}
+
+fn read_revoke(request: RevokeRequest) -> Result<Revoke, AuthError> {
+    let RevokeRequest { access_token, target, note, user_id } = request;
+    let mut fields = Fields::default();
+    let note = fields.note("note", note);
+    if !user_id.is_empty() && !matches!(target, None | Some(WireTarget::SessionId(_))) {
+        fields.refuse("user_id", "is only for a session_id");
+    }
+    let target = fields.required("target", target).and_then(|target| match target {
+        WireTarget::SessionId(id) => {
+            let session: Option<SessionId> = fields.parse("session_id", &id);
+            let user: Option<Option<UserId>> = fields.parse_if_set("user_id", &user_id);
+            Some(Target::Session { session: session?, user: user? })
+        }
+        WireTarget::RefreshToken(token) => Some(Target::Token(SecretString::from(token))),
+        WireTarget::UserSessions(UserSessions { user_id, keep_current }) => {
+            let user: Option<Option<UserId>> = fields.parse_if_set("user_sessions.user_id", &user_id);
+            Some(Target::User { user: user?, keep_current })
+        }
+    });
+    fields.finish(|| Some(Revoke { token: secret(access_token), target: target?, note: note? }))
+}
+
+/// Empty: none.
+fn secret(text: String) -> Option<SecretString> {
+    (!text.is_empty()).then(|| SecretString::from(text))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What the gRPC health service says. The server and AuthService follow readiness alone, so that no outage of an engine
+//! takes Verify out of a load balancer; `postern.login` follows the engines, for dashboards.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::proto::auth::v1::auth_service_server::SERVICE_NAME as AUTH_SERVICE;
+use crate::readiness::{Readiness, State};
+use crate::store::Store;
+
+/// The server itself.
+const SERVER: &str = "";
+const LOGIN: &str = "postern.login";
+const READY: [&str; 2] = [SERVER, AUTH_SERVICE];
+
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The names, and who asks for them.
+pub(super) struct Health {
+    reporter: HealthReporter,
+}
+
+impl Health {
+    /// Nothing serves until it is known to.
+    pub(super) async fn new(reporter: HealthReporter) -> Self {
+        let health = Self { reporter };
+        health.set_ready(false).await;
+        health.set(LOGIN, false).await;
+        health
+    }
+
+    /// Follows until `stop`, and then says that nothing serves any more.
+    pub(super) async fn follow(&self, readiness: &Readiness, store: &Store, stop: &CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow_readiness(readiness) => {}
+            () = self.follow_engines(store) => {}
+        }
+        self.set_ready(false).await;
+        self.set(LOGIN, false).await;
+    }
+
+    /// Ends the streams of all who watch, which would hold their connections open to the end of the drain.
+    pub(super) async fn dismiss(mut self) {
+        for name in READY.into_iter().chain([LOGIN]) {
+            self.reporter.clear_service_status(name).await;
+        }
+    }
+
+    async fn follow_readiness(&self, readiness: &Readiness) {
+        let mut states = readiness.watch();
+        loop {
+            let state = *states.borrow_and_update();
+            self.set_ready(state == State::Ready).await;
+            if states.changed().await.is_err() {
+                // Whoever sets the state is gone, so it stays as it is.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    async fn follow_engines(&self, store: &Store) {
+        loop {
+            let answered = tokio::time::timeout(PING_TIMEOUT, store.ping()).await;
+            self.set(LOGIN, matches!(answered, Ok(Ok(())))).await;
+            tokio::time::sleep(PING_INTERVAL).await;
+        }
+    }
+
+    async fn set_ready(&self, is_ready: bool) {
+        for name in READY {
+            self.set(name, is_ready).await;
+        }
+    }
+
+    async fn set(&self, name: &str, serves: bool) {
+        let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status(name, status).await;
+    }
+}

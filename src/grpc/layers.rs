@@ -1,0 +1,268 @@
+//! What stands around every RPC, whichever service it belongs to: who asked (an id), how long it may take, and that a
+//! panic costs one call. Must not know what the calls mean. In which order the layers stand, and why, says `grpc.rs`.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+use crate::clock::Clock;
+use crate::domain::id::ClientId;
+use crate::domain::time::Moment;
+use crate::grpc::status;
+use crate::proto::admin::v1::admin_service_server::SERVICE_NAME as ADMIN_SERVICE;
+use crate::proto::auth::v1::auth_service_server::SERVICE_NAME as AUTH_SERVICE;
+
+const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID_LEN_MAX: usize = 64;
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+/// Of a method's path in the log. The longest of ours has half of that.
+const PATH_BYTES_MAX: usize = 128;
+
+/// What is known of a call from outside its message; in the extensions of every request.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    request_id: Arc<str>,
+    client: Arc<OnceLock<ClientId>>,
+}
+
+impl Trace {
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// For the access log: who the client turned out to be.
+    pub fn identified(&self, client: &ClientId) {
+        self.client.get_or_init(|| client.clone());
+    }
+}
+
+/// Gives every call its id, in the span, the request and the answer, and writes one line when it ends.
+#[derive(Clone, Debug)]
+pub struct Observe {
+    pub clock: Clock,
+}
+
+impl Middle for Observe {
+    async fn run<S: Next>(self, mut request: Request<Body>, mut next: S) -> Response<Body> {
+        let trace = Trace { request_id: request_id(request.headers()), client: Arc::default() };
+        let path = request.uri().path().trim_start_matches('/');
+        let method = path.get(..path.floor_char_boundary(PATH_BYTES_MAX)).unwrap_or_default().to_owned();
+        // An error's span whatever the filter is: a line without the id is of no use to whoever has the answer.
+        let span = tracing::error_span!("rpc", request_id = &*trace.request_id);
+        request.extensions_mut().insert(trace.clone());
+        let id = HeaderValue::from_str(&trace.request_id);
+        let started = self.clock.moment();
+        let mut line = AccessLine { method, trace, started, clock: self.clock, code: Code::Cancelled };
+        async move {
+            let Ok(mut response) = next.call(request).await;
+            // A refusal is all headers; what has none begins to answer.
+            line.code =
+                response.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+            if let Ok(id) = id {
+                response.headers_mut().insert(REQUEST_ID, id);
+            }
+            drop(line);
+            response
+        }
+        .instrument(span)
+        .await
+    }
+}
+
+/// Writes itself when it goes away, so that calls which the caller gave up are seen too.
+struct AccessLine {
+    method: String,
+    trace: Trace,
+    started: Moment,
+    clock: Clock,
+    code: Code,
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        let duration_ms = self.clock.moment().since(self.started).as_secs_f64() * 1_000.0;
+        let client = self.trace.client.get().map(ClientId::as_str);
+        let (method, code) = (self.method.as_str(), name(self.code));
+        // So many that they would drown the rest, and cost more than the call.
+        if is_frequent(method) {
+            tracing::debug!(method, code, duration_ms, client, "answered");
+        } else {
+            tracing::info!(method, code, duration_ms, client, "answered");
+        }
+    }
+}
+
+fn is_frequent(method: &str) -> bool {
+    match method.split_once('/') {
+        Some((AUTH_SERVICE, method)) => matches!(method, "Verify" | "BatchVerify"),
+        Some((service, _)) => service == "grpc.health.v1.Health",
+        None => false,
+    }
+}
+
+/// The caller's id if it is a plain one, so that a request can be followed through several services; else a new one.
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let mut sent = headers.get_all(REQUEST_ID).iter();
+    match (sent.next().and_then(|id| id.to_str().ok()), sent.next()) {
+        (Some(id), None) if is_request_id(id) => id.into(),
+        _ => uuid::Uuid::now_v7().to_string().into(),
+    }
+}
+
+fn is_request_id(id: &str) -> bool {
+    (1..=REQUEST_ID_LEN_MAX).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// A panic is an answer of its own call and of no other.
+#[derive(Clone, Copy, Debug)]
+pub struct CatchPanic;
+
+impl Middle for CatchPanic {
+    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
+        let mut answer = pin!(async move {
+            let Ok(response) = next.call(request).await;
+            response
+        });
+        std::future::poll_fn(|context| {
+            // Whatever the call held is dropped with it and asked no more; what calls share is behind locks that count
+            // poisoning as nothing, and is replaced as a whole.
+            std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context)))
+                .unwrap_or_else(|_told_by_the_hook| Poll::Ready(status::internal().into_http()))
+        })
+        .await
+    }
+}
+
+/// Ends a call when the caller's deadline or ours has passed, whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline;
+
+impl Middle for Deadline {
+    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
+        let cap = deadline_cap(request.uri().path());
+        let limit = caller_timeout(request.headers()).map_or(cap, |asked| asked.min(cap));
+        match tokio::time::timeout(limit, next.call(request)).await {
+            Ok(Ok(response)) => response,
+            Err(_elapsed) => Status::deadline_exceeded("the deadline passed before there was an answer").into_http(),
+        }
+    }
+}
+
+/// The longest that a method may take; streams must only begin in it.
+fn deadline_cap(path: &str) -> Duration {
+    let secs = match path.trim_start_matches('/').split_once('/') {
+        Some((AUTH_SERVICE, "Verify" | "BatchVerify" | "GetKeys")) => 1,
+        Some((AUTH_SERVICE, "Refresh" | "ListSessions" | "Revoke")) => 3,
+        Some((ADMIN_SERVICE, _)) => 30,
+        _ => 10,
+    };
+    Duration::from_secs(secs)
+}
+
+/// `grpc-timeout`: at most eight digits and a unit. One that cannot be read is none; the cap holds anyway.
+fn caller_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_hours(count)),
+        "M" => Some(Duration::from_mins(count)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+/// The code as the gRPC documents spell it.
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// What a layer does with a call.
+pub trait Middle: Clone + Send + Sync + 'static {
+    fn run<S: Next>(self, request: Request<Body>, next: S) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// What stands further in. It never fails: a refusal is an answer too.
+pub trait Next:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Next for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+/// Makes a [`Middle`] what tower calls a layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Around<M>(pub M);
+
+impl<M: Clone, S> Layer<S> for Around<M> {
+    type Service = Surrounded<M, S>;
+
+    fn layer(&self, next: S) -> Self::Service {
+        Surrounded { middle: self.0.clone(), next }
+    }
+}
+
+/// A service with a layer around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Surrounded<M, S> {
+    middle: M,
+    next: S,
+}
+
+impl<M: Middle, S: Next> Service<Request<Body>> for Surrounded<M, S> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.next.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The one that said it is ready must be the one that is called.
+        let fresh = self.next.clone();
+        let ready = std::mem::replace(&mut self.next, fresh);
+        let middle = self.middle.clone();
+        Box::pin(async move { Ok(middle.run(request, ready).await) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! A refusal as the caller sees it: code, reason and details. The only place where an [`AuthError`] becomes a status, and
+//! where what must not leave the house (causes, engines' words) is logged instead. Must not decide anything.
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt::Display;
+use std::time::Duration;
+
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::auth::error::{AuthError, Violation};
+use crate::domain::role::RoleFault;
+use crate::domain::standing::End;
+use crate::proto::auth::v1::Reason;
+use crate::verifier::{NotFresh, TokenFault};
+
+const DOMAIN: &str = "postern";
+/// gRPC's own retries read this and not `RetryInfo`.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+const AGAIN_SOON: Duration = Duration::from_millis(100);
+const AGAIN_LATER: Duration = Duration::from_secs(1);
+
+/// Whether the very same call may be sent again when its outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    Safe,
+    /// What was begun may have been done: a second one would do it twice.
+    Unsafe,
+}
+
+/// Says no. Logs what the caller is not told; the span has the request's id.
+pub fn refuse(error: &AuthError, repeat: Repeat) -> Status {
+    log(error);
+    Refusal::of(error).render(repeat)
+}
+
+/// Code and reason alone, for answers that carry a refusal inside.
+pub fn summary(error: &AuthError) -> (Code, Reason) {
+    log(error);
+    let refusal = Refusal::of(error);
+    (refusal.code, refusal.reason)
+}
+
+/// What is said of any fault of ours.
+pub fn internal() -> Status {
+    Refusal::new(Code::Internal, Reason::Internal, INTERNAL).render(Repeat::Unsafe)
+}
+
+/// What the bearer may know of a token that is no good.
+pub fn token_reason(fault: TokenFault) -> Reason {
+    match fault {
+        TokenFault::Invalid(_) => Reason::TokenInvalid,
+        TokenFault::Expired => Reason::TokenExpired,
+        TokenFault::Revoked => Reason::TokenRevoked,
+    }
+}
+
+const INTERNAL: &str = "internal error; the log has more under the request id";
+
+/// Once, with the chain of causes.
+fn log(error: &AuthError) {
+    let cause: &(dyn Error + 'static) = error;
+    match error {
+        AuthError::Internal(source) => {
+            let cause: &(dyn Error + 'static) = &**source;
+            tracing::error!(error = cause, "a call failed by a fault of ours");
+        }
+        AuthError::Unavailable { engine, source } => {
+            let cause: &(dyn Error + 'static) = &**source;
+            tracing::warn!(engine = engine.name(), error = cause, "a call failed because an engine is away");
+        }
+        AuthError::NotFresh(why) => tracing::warn!(%why, "a call was refused because the view is not fresh"),
+        AuthError::Overloaded { .. } => tracing::warn!("a call was shed"),
+        AuthError::InvalidField(_)
+        | AuthError::InvalidCredentials(_)
+        | AuthError::RefreshTokenInvalid
+        | AuthError::SessionEnded(_)
+        | AuthError::SessionReused(_)
+        | AuthError::TokenRefused(_)
+        | AuthError::PermissionMissing { .. }
+        | AuthError::BeyondOwn { .. }
+        | AuthError::ClientUnauthenticated
+        | AuthError::ClientNotAllowed { .. }
+        | AuthError::IdentifierTaken { .. }
+        | AuthError::NotFound { .. }
+        | AuthError::ReauthenticationRequired { .. }
+        | AuthError::EtagMismatch
+        | AuthError::RoleGraph(_)
+        | AuthError::LastOne { .. }
+        | AuthError::TenantRequired
+        | AuthError::PasswordRefused(_) => tracing::debug!(why = cause, "a call was refused"),
+    }
+}
+
+/// A refusal before it is a status.
+struct Refusal {
+    code: Code,
+    reason: Reason,
+    /// Lower case, no full stop, nothing secret.
+    message: Cow<'static, str>,
+    metadata: Vec<(&'static str, String)>,
+    fields: Vec<Violation>,
+    retry: Option<Retry>,
+}
+
+/// When to come back.
+#[derive(Clone, Copy)]
+enum Retry {
+    /// Nothing was done yet.
+    After(Duration),
+    /// As much may have been done.
+    AfterIfSafe(Duration),
+}
+
+impl Refusal {
+    fn new(code: Code, reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, reason, message: message.into(), metadata: Vec::new(), fields: Vec::new(), retry: None }
+    }
+
+    fn with(mut self, name: &'static str, value: &dyn Display) -> Self {
+        self.metadata.push((name, value.to_string()));
+        self
+    }
+
+    fn retry(self, retry: Retry) -> Self {
+        Self { retry: Some(retry), ..self }
+    }
+
+    fn of(error: &AuthError) -> Self {
+        match error {
+            AuthError::InvalidField(violations) => Self::fields(violations),
+            // Constant, whatever went wrong: a difference here would tell which accounts exist.
+            AuthError::InvalidCredentials(_) => Self::new(
+                Code::Unauthenticated,
+                Reason::InvalidCredentials,
+                "the sign-in failed: wrong identifier or password",
+            ),
+            AuthError::RefreshTokenInvalid => Self::new(
+                Code::Unauthenticated,
+                Reason::RefreshTokenInvalid,
+                "not a refresh token that this client may use",
+            ),
+            AuthError::SessionEnded(End { cause, time }) => {
+                Self::new(Code::Unauthenticated, Reason::SessionEnded, "the session is over: sign in again")
+                    .with("endCause", &cause.name())
+                    .with("endTime", time)
+            }
+            AuthError::SessionReused(_) => Self::new(
+                Code::Unauthenticated,
+                Reason::SessionReused,
+                "a spent refresh token came back and the session was ended: sign in again",
+            ),
+            AuthError::TokenRefused(fault) => {
+                let message = match fault {
+                    TokenFault::Invalid(_) => "not an access token that is good here",
+                    TokenFault::Expired => "the access token has expired: refresh",
+                    TokenFault::Revoked => "the session behind the access token was ended: sign in again",
+                };
+                Self::new(Code::Unauthenticated, token_reason(*fault), message)
+            }
+            AuthError::PermissionMissing { permission, tenant } => {
+                let message = format!("lacks the permission {permission}");
+                let refusal = Self::new(Code::PermissionDenied, Reason::PermissionMissing, message);
+                let refusal = refusal.with("permission", permission);
+                if let Some(tenant) = tenant { refusal.with("tenant", tenant) } else { refusal }
+            }
+            AuthError::BeyondOwn { pattern } => {
+                let message = format!("nobody grants what they do not hold: {pattern}");
+                Self::new(Code::PermissionDenied, Reason::PermissionMissing, message).with("permission", pattern)
+            }
+            AuthError::ClientUnauthenticated => Self::new(
+                Code::PermissionDenied,
+                Reason::ClientUnauthenticated,
+                "the calling client did not prove itself: check the authorization metadata",
+            ),
+            AuthError::ClientNotAllowed { permission } => {
+                let message = format!("the calling client lacks {permission}");
+                Self::new(Code::PermissionDenied, Reason::ClientNotAllowed, message).with("permission", permission)
+            }
+            AuthError::IdentifierTaken { field } => {
+                Self::new(Code::AlreadyExists, Reason::IdentifierTaken, format!("another user has this {field}"))
+            }
+            AuthError::NotFound { what } => {
+                Self::new(Code::NotFound, Reason::NotFound, format!("there is no such {what}"))
+            }
+            AuthError::ReauthenticationRequired { max_age } => {
+                let message = "the sign-in is too old for this: sign in again first";
+                Self::new(Code::FailedPrecondition, Reason::ReauthenticationRequired, message)
+                    .with("maxAgeSeconds", &max_age.as_secs())
+            }
+            AuthError::EtagMismatch => {
+                Self::new(Code::Aborted, Reason::EtagMismatch, "changed in the meantime: read again")
+            }
+            AuthError::RoleGraph(fault) => Self::roles(fault),
+            AuthError::LastOne { why } => Self::new(Code::FailedPrecondition, Reason::LastOne, *why),
+            AuthError::TenantRequired => Self::new(
+                Code::FailedPrecondition,
+                Reason::TenantRequired,
+                "the roles do not fit into a token: name a tenant in token_options",
+            ),
+            AuthError::PasswordRefused(rule) => {
+                let message = format!("the new password {rule}");
+                Self::new(Code::InvalidArgument, Reason::PasswordRefused, message).with("rule", &rule.name())
+            }
+            AuthError::Overloaded { retry_after } => {
+                Self::new(Code::Unavailable, Reason::Overloaded, "too busy: shed before any work was done")
+                    .retry(Retry::After(*retry_after))
+            }
+            AuthError::Unavailable { engine, source: _ } => {
+                Self::new(Code::Unavailable, Reason::EngineUnavailable, "a store this call needs is away")
+                    .with("engine", &engine.name())
+                    .retry(Retry::AfterIfSafe(AGAIN_LATER))
+            }
+            AuthError::NotFresh(why) => {
+                let (message, after) = match why {
+                    NotFresh::NotLoaded => ("this replica is still starting", AGAIN_SOON),
+                    NotFresh::Stale { .. } => ("this replica has not heard of changes for too long", AGAIN_LATER),
+                    NotFresh::Behind => ("this replica has not seen min_revision yet", AGAIN_SOON),
+                };
+                Self::new(Code::Unavailable, Reason::NotFresh, message).retry(Retry::After(after))
+            }
+            AuthError::Internal(_) => Self::new(Code::Internal, Reason::Internal, INTERNAL),
+        }
+    }
+
+    fn fields(violations: &[Violation]) -> Self {
+        let told: Vec<String> =
+            violations.iter().map(|Violation { field, problem }| format!("{field}: {problem}")).collect();
+        let refusal = Self::new(Code::InvalidArgument, Reason::InvalidField, told.join("; "));
+        Self { fields: violations.to_vec(), ..refusal }
+    }
+
+    fn roles(fault: &RoleFault) -> Self {
+        match fault {
+            RoleFault::UnknownParent { role, .. } | RoleFault::Cycle { role, .. } => {
+                Self::new(Code::FailedPrecondition, Reason::RoleGraphInvalid, fault.to_string()).with("role", role)
+            }
+            RoleFault::BuiltIn { .. }
+            | RoleFault::Duplicate { .. }
+            | RoleFault::TooManyRoles { .. }
+            | RoleFault::TooManyPatterns { .. }
+            | RoleFault::TooManyPatternsInAll { .. }
+            | RoleFault::TooManyParents { .. }
+            | RoleFault::LongDescription { .. } => {
+                let violation = Violation { field: "roles".to_owned(), problem: fault.to_string() };
+                Self::fields(&[violation])
+            }
+        }
+    }
+
+    fn render(self, repeat: Repeat) -> Status {
+        let reason = self.reason.as_str_name().trim_start_matches("REASON_");
+        let metadata: HashMap<String, String> =
+            self.metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+        if !self.fields.is_empty() {
+            details.set_bad_request(
+                self.fields
+                    .into_iter()
+                    .map(|Violation { field, problem }| FieldViolation::new(field, problem))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        let mut trailers = MetadataMap::new();
+        match (self.retry, repeat) {
+            (Some(Retry::After(delay)), _) | (Some(Retry::AfterIfSafe(delay)), Repeat::Safe) => {
+                details.set_retry_info(Some(delay));
+                if let Ok(millis) = i64::try_from(delay.as_millis()) {
+                    trailers.insert(PUSHBACK, MetadataValue::from(millis));
+                }
+            }
+            (Some(Retry::AfterIfSafe(_)), Repeat::Unsafe) => {
+                trailers.insert(PUSHBACK, MetadataValue::from_static("-1"));
+            }
+            (None, _) => {}
+        }
+        Status::with_error_details_and_metadata(self.code, self.message, details, trailers)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! The operations port: is the process alive, should it be sent work. Owns nothing but these two answers, and must not
+//! know what makes the process ready, nor any engine: a probe that asked one would turn its outage into ours.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::readiness::{Readiness, State};
+
+/// How long an open connection may hold up the end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Answers probes until `shutdown`. Whoever wants a draining process to be seen as such ends this port last.
+pub async fn serve(listener: TcpListener, readiness: Arc<Readiness>, shutdown: CancellationToken) -> io::Result<()> {
+    let server = axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        outcome = async { server.await } => outcome,
+        () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    }
+}
+
+/// Any other path is not found: nothing here tells what the process is, or of which version.
+fn routes(readiness: Arc<Readiness>) -> Router {
+    Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(readyz)).with_state(readiness)
+}
+
+async fn readyz(Shared(readiness): Shared<Arc<Readiness>>) -> (StatusCode, &'static str) {
+    match readiness.state() {
+        State::Ready => (StatusCode::OK, "ready\n"),
+        State::Loading => (StatusCode::SERVICE_UNAVAILABLE, "not ready: the feed was not loaded yet\n"),
+        State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "not ready: draining\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn probes_are_answered_and_nothing_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let readiness = Arc::new(Readiness::default());
+        let shutdown = CancellationToken::new();
+        let ask = async |path: &str| {
+            let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            connection.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).await.unwrap();
+            assert!(!answer.to_ascii_lowercase().contains("server:"), "{answer}");
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+            (status, body.to_owned())
+        };
+        let asked = async {
+            assert_eq!(ask("/livez").await, (200, "alive\n".to_owned()));
+            assert_eq!(ask("/readyz").await.0, 503);
+            readiness.loaded();
+            assert_eq!(ask("/readyz").await, (200, "ready\n".to_owned()));
+            readiness.drain();
+            assert_eq!(ask("/readyz").await, (503, "not ready: draining\n".to_owned()));
+            assert_eq!(ask("/livez").await.0, 200);
+            for path in ["/", "/metrics", "/livez/", "/readyz/x"] {
+                assert_eq!(ask(path).await.0, 404, "{path}");
+            }
+            shutdown.cancel();
+        };
+        let (served, ()) = tokio::join!(serve(listener, Arc::clone(&readiness), shutdown.clone()), asked);
+        served.unwrap();
+    }
+}

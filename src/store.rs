@@ -1,0 +1,146 @@
+//! What lasts: users, roles, bindings, keys, revocations, the change log, audit; and the SQL form of the vault. The only
+//! room that names `sqlx`. It keeps rules that must hold inside one transaction (what is unique, how versions rise, that
+//! an administrator remains); it must not know of passwords in clear, tokens, messages on the wire, or who may ask.
+//!
+//! Each method is one statement or one transaction, and whatever it says of the time is the database's clock.
+
+use std::error::Error as StdError;
+
+use sqlx::sqlite::SqlitePool;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::domain::change::Revision;
+
+#[macro_use]
+mod sql;
+
+mod audit;
+mod bindings;
+mod feed;
+mod keys;
+mod open;
+mod policy;
+mod purge;
+mod roles;
+mod sessions;
+mod settings;
+mod standing;
+mod user_state;
+mod users;
+mod vault;
+mod write;
+mod write_back;
+
+#[cfg(test)]
+mod testing;
+
+pub use bindings::{Binding, BindingFilter, BindingKey, GrantError, WithdrawError};
+pub use feed::{FeedRead, Loaded};
+pub use keys::NewKey;
+pub use open::OpenError;
+pub use policy::{ApplyPolicyError, PolicyDiff};
+pub use purge::Purged;
+pub use roles::{DeleteRoleError, PutRoleError};
+pub use sessions::EndAllError;
+pub use settings::KeyCheck;
+pub use standing::{Credential, CredentialAnswer};
+pub use user_state::ChangeUserError;
+pub use users::{CreateUserError, Created, NewUser, ProfileChange, Taken, UpdateUserError, UserKey};
+pub use vault::SqlVault;
+
+/// The store. Clones share its connections.
+#[derive(Clone)]
+pub struct Store {
+    /// One connection: SQLite has one writer at a time, and the pool's queue is fair where its lock is not.
+    writer: SqlitePool,
+    reader: SqlitePool,
+    clock: Clock,
+    /// The newest change that this process committed.
+    committed: watch::Sender<i64>,
+    created: bool,
+    schema_version: i64,
+}
+
+impl Store {
+    /// Whether opening it made it.
+    pub fn created(&self) -> bool {
+        self.created
+    }
+
+    pub fn schema_version(&self) -> i64 {
+        self.schema_version
+    }
+
+    /// Wakes the feed when this process has committed a change; polling finds those of others.
+    pub fn committed(&self) -> watch::Receiver<i64> {
+        self.committed.subscribe()
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.reader).await?;
+        Ok(())
+    }
+
+    /// Closes all connections; whatever is asked afterwards is unavailable.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        // Last, because the last connection folds the write-ahead log into the file.
+        self.writer.close().await;
+    }
+
+    /// The vault on the same connections.
+    pub fn vault(&self) -> SqlVault {
+        SqlVault::new(self.clone())
+    }
+}
+
+/// What became of an idempotent call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// `false`: it was so before, and nothing was written.
+    pub changed: bool,
+    pub revision: Revision,
+}
+
+/// A failure that is nobody's answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection in time, a full disk, a lost file: try again later.
+    #[error("the store is unavailable")]
+    Unavailable {
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// What is stored cannot be what we stored.
+    #[error("the store is corrupt: {what}")]
+    Corrupt {
+        what: &'static str,
+        #[source]
+        source: Option<Box<dyn StdError + Send + Sync>>,
+    },
+}
+
+impl StoreError {
+    fn corrupt(what: &'static str) -> Self {
+        Self::Corrupt { what, source: None }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => match open::primary_code(database.as_ref()) {
+                Some(open::SQLITE_CORRUPT | open::SQLITE_NOTADB) => {
+                    Self::Corrupt { what: "the database file is damaged", source: Some(error.into()) }
+                }
+                _ => Self::Unavailable { source: error.into() },
+            },
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Self::Corrupt { what: "a value is not of its column's type", source: Some(error.into()) }
+            }
+            _ => Self::Unavailable { source: error.into() },
+        }
+    }
+}

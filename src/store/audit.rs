@@ -1,0 +1,86 @@
+//! The audit log: rows are added, never changed.
+
+use serde_json::{Map, Value};
+use sqlx::SqliteConnection;
+
+use crate::domain::audit::AuditEvent;
+use crate::domain::id::{ClientId, SessionId};
+use crate::store::{Store, StoreError};
+
+impl Store {
+    /// Writes down what happened without a change of its own; changes write theirs in their own transaction.
+    pub async fn append_audit(&self, events: &[AuditEvent]) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut write = self.write().await?;
+        for event in events {
+            write.audit(event).await?;
+        }
+        write.commit().await?;
+        Ok(())
+    }
+}
+
+pub(super) async fn insert(connection: &mut SqliteConnection, event: &AuditEvent) -> Result<(), StoreError> {
+    const INSERT: &str = "INSERT INTO audit \
+        (id, time, kind, actor, target, session_id, client, ip_address, request_id, reason, detail) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let detail: Map<String, Value> =
+        event.detail.iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.clone()))).collect();
+    sqlx::query(INSERT)
+        .bind(event.id)
+        .bind(event.time.micros())
+        .bind(event.kind.name())
+        .bind(event.actor.as_ref().map(ToString::to_string))
+        .bind(event.target.as_deref())
+        .bind(event.session.map(SessionId::uuid))
+        .bind(event.client.as_ref().map(ClientId::as_str))
+        .bind(event.ip_address.as_str())
+        .bind(event.request_id.as_str())
+        .bind(event.reason)
+        .bind(Value::Object(detail).to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::account::IDENTIFIER_BYTES_MAX;
+    use crate::domain::id::UserId;
+    use crate::store::testing::Scratch;
+
+    #[tokio::test]
+    async fn an_event_is_written_as_it_is() {
+        let scratch = Scratch::new().await;
+        let user = UserId::generate();
+        let event = AuditEvent {
+            actor: Some(crate::domain::id::PrincipalId::User(user)),
+            target: Some("x".repeat(IDENTIFIER_BYTES_MAX)),
+            client: Some("gateway".parse().unwrap()),
+            reason: Some("INVALID_CREDENTIALS"),
+            ..scratch.audit()
+        };
+        scratch.store.append_audit(&[event.clone(), scratch.audit()]).await.unwrap();
+        scratch.store.append_audit(&[]).await.unwrap();
+        let row: (i64, String, String, String, String) =
+            sqlx::query_as("SELECT time, kind, actor, client, detail FROM audit WHERE reason IS NOT NULL")
+                .fetch_one(&scratch.store.reader)
+                .await
+                .unwrap();
+        let detail = r#"{"note":"\"quoted\""}"#;
+        let expected = (event.time.micros(), "session_revoked", user.to_string(), "gateway", detail);
+        assert_eq!((row.0, row.1.as_str(), row.2, row.3.as_str(), row.4.as_str()), expected);
+        assert_eq!(scratch.number("SELECT count(*) FROM audit").await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_refused_leaves_no_event() {
+        let scratch = Scratch::new().await;
+        let nobody = scratch.store.disable_user(UserId::generate(), &scratch.audit()).await;
+        assert!(nobody.is_err());
+        assert_eq!(scratch.number("SELECT count(*) FROM audit").await, 0);
+    }
+}

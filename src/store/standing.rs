@@ -1,0 +1,204 @@
+//! What sign-in and refresh ask: everything that must be known of one user or one session at one time, each in one
+//! statement. Two statements could mint a token with the new version and the old roles.
+
+use std::fmt;
+
+use secrecy::SecretString;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use crate::domain::account::Identifier;
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::standing::{End, Fence, GenerationFloor, Owner, Standing};
+use crate::domain::time::Timestamp;
+use crate::store::{Store, StoreError, sql};
+
+/// What the store knows of an identifier.
+#[derive(Debug)]
+pub struct CredentialAnswer {
+    pub now: Timestamp,
+    pub fence: Fence,
+    pub found: Option<Credential>,
+}
+
+/// A user and the hash of their password.
+pub struct Credential {
+    pub user: UserId,
+    pub owner: Owner,
+    pub password_hash: Option<SecretString>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential").field("user", &self.user).field("owner", &self.owner).finish_non_exhaustive()
+    }
+}
+
+macro_rules! credential_by {
+    ($column:literal) => {
+        concat!(
+            "SELECT ",
+            now!(),
+            " AS now, feed.fence, feed.fence_at, p.hash, ",
+            owner_columns!(),
+            " FROM feed LEFT JOIN users u ON u.",
+            $column,
+            " = $2 LEFT JOIN passwords p ON p.user_id = u.id ",
+            join_bindings!()
+        )
+    };
+}
+
+impl Store {
+    /// The user with this identifier, to be signed in.
+    pub async fn credential(&self, identifier: &Identifier) -> Result<CredentialAnswer, StoreError> {
+        const BY_EMAIL: &str = credential_by!("email_canonical");
+        const BY_USER_NAME: &str = credential_by!("user_name_canonical");
+        let (statement, canonical) = match identifier {
+            Identifier::Email(canonical) => (BY_EMAIL, canonical),
+            Identifier::UserName(canonical) => (BY_USER_NAME, canonical),
+        };
+        let rows = sqlx::query(statement)
+            .bind(self.clock.offset_micros())
+            .bind(canonical.as_str())
+            .fetch_all(&self.reader)
+            .await?;
+        let first = one(&rows)?;
+        let password_hash = first.try_get::<Option<String>, _>("hash")?.map(SecretString::from);
+        let found = sql::owner(&rows)?.map(|(user, owner)| Credential { user, owner, password_hash });
+        Ok(CredentialAnswer { now: sql::time(first, "now")?, fence: sql::fence(first)?, found })
+    }
+
+    /// Puts a hash with today's parameters in the place of `old`; not if the password was changed meanwhile.
+    pub async fn replace_password_hash(&self, user: UserId, old: &str, new: &str) -> Result<bool, StoreError> {
+        const REPLACE: &str = "UPDATE passwords SET hash = $3 WHERE user_id = $1 AND hash = $2";
+        let done = sqlx::query(REPLACE).bind(user.uuid()).bind(old).bind(new).execute(&self.writer).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// One session and its owner.
+    pub async fn standing(&self, user: UserId, session: SessionId) -> Result<Standing, StoreError> {
+        const STANDING: &str = concat!(
+            "SELECT ",
+            now!(),
+            " AS now, feed.fence, feed.fence_at, r.cause AS end_cause, r.end_time, g.generation, g.at AS generation_at, ",
+            owner_columns!(),
+            " FROM feed LEFT JOIN users u ON u.id = $2 \
+             LEFT JOIN revocations r ON r.user_id = $2 AND r.session_id = $3 \
+             LEFT JOIN generation_floors g ON g.session_id = $3 AND g.user_id = $2 ",
+            join_bindings!()
+        );
+        let rows = sqlx::query(STANDING)
+            .bind(self.clock.offset_micros())
+            .bind(user.uuid())
+            .bind(session.uuid())
+            .fetch_all(&self.reader)
+            .await?;
+        let first = one(&rows)?;
+        let revoked = match first.try_get::<Option<&str>, _>("end_cause")? {
+            Some(cause) => Some(End { cause: sql::cause(cause)?, time: sql::time(first, "end_time")? }),
+            None => None,
+        };
+        let generation_floor = match first.try_get::<Option<i64>, _>("generation")? {
+            Some(generation) => Some(GenerationFloor {
+                generation: u32::try_from(generation)
+                    .map_err(|_too_large| StoreError::corrupt("a generation floor out of range"))?,
+                at: sql::time(first, "generation_at")?,
+            }),
+            None => None,
+        };
+        Ok(Standing {
+            now: sql::time(first, "now")?,
+            fence: sql::fence(first)?,
+            owner: sql::owner(&rows)?.map(|(_, owner)| owner),
+            revoked,
+            generation_floor,
+        })
+    }
+
+    /// A user, the time and the fence; `None` if there is no such user.
+    pub async fn owner(&self, user: UserId) -> Result<Option<(Owner, Timestamp, Fence)>, StoreError> {
+        const OWNER: &str = concat!(
+            "SELECT ",
+            now!(),
+            " AS now, feed.fence, feed.fence_at, ",
+            owner_columns!(),
+            " FROM feed LEFT JOIN users u ON u.id = $2 ",
+            join_bindings!()
+        );
+        let rows =
+            sqlx::query(OWNER).bind(self.clock.offset_micros()).bind(user.uuid()).fetch_all(&self.reader).await?;
+        let first = one(&rows)?;
+        let (now, fence) = (sql::time(first, "now")?, sql::fence(first)?);
+        Ok(sql::owner(&rows)?.map(|(_, owner)| (owner, now, fence)))
+    }
+}
+
+fn one(rows: &[SqliteRow]) -> Result<&SqliteRow, StoreError> {
+    rows.first().ok_or(StoreError::corrupt("the feed's row is missing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::domain::id::PrincipalId;
+    use crate::store::testing::{Scratch, bound};
+
+    /// While one writer grants and withdraws, no reader sees the version of one state with the roles of another.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn versions_and_roles_are_of_one_time() {
+        let scratch = Scratch::new().await;
+        let user = scratch.user("kim@example.com", Vec::new()).await;
+        let typed = Identifier::from_typed("kim@example.com").unwrap();
+        let mut readers = tokio::task::JoinSet::new();
+        let (done, going) = tokio::sync::watch::channel(true);
+        for _ in 0..4 {
+            let (store, going, typed) = (scratch.store.clone(), going.clone(), typed.clone());
+            readers.spawn(async move {
+                let mut seen = Vec::new();
+                while *going.borrow() {
+                    let owner = store.standing(user, SessionId::generate()).await.unwrap().owner.unwrap();
+                    seen.push((owner.roles_at, owner.bindings.len()));
+                    let owner = store.credential(&typed).await.unwrap().found.unwrap().owner;
+                    seen.push((owner.roles_at, owner.bindings.len()));
+                }
+                seen
+            });
+        }
+        let mut truth = BTreeMap::from([(scratch.owner(user).await.roles_at, 0)]);
+        let role = bound("postern.front", "");
+        for _ in 0..20 {
+            scratch.store.grant(user, &role, &PrincipalId::User(user), &scratch.audit()).await.unwrap();
+            truth.insert(scratch.owner(user).await.roles_at, 1);
+            scratch.store.withdraw(user, &role.role, &role.scope, &scratch.audit()).await.unwrap();
+            truth.insert(scratch.owner(user).await.roles_at, 0);
+        }
+        done.send_replace(false);
+        for (roles_at, count) in readers.join_all().await.into_iter().flatten() {
+            assert_eq!(truth.get(&roles_at), Some(&count));
+        }
+    }
+
+    #[tokio::test]
+    async fn somebody_unknown_has_no_owner() {
+        let scratch = Scratch::new().await;
+        let standing = scratch.store.standing(UserId::generate(), SessionId::generate()).await.unwrap();
+        assert!(standing.owner.is_none() && standing.revoked.is_none() && standing.generation_floor.is_none());
+        assert_eq!(scratch.store.owner(UserId::generate()).await.unwrap(), None);
+        assert_eq!(standing.fence, Fence::default());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_is_corrupt_not_a_default() {
+        let scratch = Scratch::new().await;
+        let user = scratch.plant(1).await;
+        scratch.execute("UPDATE users SET state = 'asleep'").await;
+        assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
+        scratch.execute("UPDATE users SET state = 'active', floor_cause = 'WHIM'").await;
+        assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
+        scratch.execute("UPDATE users SET floor_cause = 'LOGOUT', floor_except = x'00'").await;
+        assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
+    }
+}

@@ -1,0 +1,160 @@
+//! A store in a folder of its own, for the tests of this room.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::clock::Clock;
+use crate::domain::account::Profile;
+use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::change::{Change, Cursor, EndedSession, PrincipalState};
+use crate::domain::id::{PrincipalId, SessionId, UserId};
+use crate::domain::permission::Scope;
+use crate::domain::role::{BoundRole, Role};
+use crate::domain::standing::{End, EndCause, Owner};
+use crate::domain::time::Timestamp;
+use crate::store::{FeedRead, Loaded, NewUser, Store};
+
+pub(super) struct Scratch {
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    folder: TempDir,
+}
+
+impl Scratch {
+    pub(super) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::default();
+        let store = Store::open(&folder.path().join("postern.db"), clock.clone()).await.unwrap();
+        Self { store, clock, folder }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.path().join("postern.db")
+    }
+
+    pub(super) async fn reopened(self) -> Self {
+        self.store.close().await;
+        let store = Store::open(&self.path(), self.clock.clone()).await.unwrap();
+        Self { store, ..self }
+    }
+
+    /// Runs a statement of the test's own.
+    pub(super) async fn execute(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&self.store.writer).await.unwrap();
+    }
+
+    pub(super) async fn number(&self, statement: &'static str) -> i64 {
+        sqlx::query_scalar(statement).fetch_one(&self.store.reader).await.unwrap()
+    }
+
+    /// A user with nothing but a state, a version and a password, written by hand.
+    pub(super) async fn plant(&self, version: i64) -> UserId {
+        let user = UserId::generate();
+        let name = format!("u{}", user.uuid().simple());
+        sqlx::query(
+            "INSERT INTO users (id, user_name, user_name_canonical, email_verified, display_name, state, version, \
+             roles_at, floor, floor_at, floor_cause, create_time, update_time, etag) \
+             VALUES ($1, $2, $2, 0, '', 'active', $3, $3, 0, 0, 'ENDED_BY_USER', 0, 0, 1)",
+        )
+        .bind(user.uuid())
+        .bind(name)
+        .bind(version)
+        .execute(&self.store.writer)
+        .await
+        .unwrap();
+        user
+    }
+
+    pub(super) fn profile(email: &str, user_name: &str, external_id: &str) -> Profile {
+        Profile {
+            external_id: external_id.to_owned(),
+            email: (!email.is_empty()).then(|| email.parse().unwrap()),
+            user_name: (!user_name.is_empty()).then(|| user_name.parse().unwrap()),
+            ..Profile::default()
+        }
+    }
+
+    /// A user with an e-mail address and these roles.
+    pub(super) async fn user(&self, email: &str, bindings: Vec<BoundRole>) -> UserId {
+        let id = UserId::generate();
+        let new = NewUser {
+            id,
+            profile: Self::profile(email, "", ""),
+            password_hash: Some("old hash".into()),
+            request_id: None,
+            bindings,
+        };
+        self.store.create_user(&new, &self.audit()).await.unwrap();
+        id
+    }
+
+    /// A custom role.
+    pub(super) async fn role(&self, id: &str, inherits: &[&str]) -> Role {
+        let role = Role {
+            id: id.parse().unwrap(),
+            description: r#""'"#.to_owned(),
+            patterns: vec!["docs:*:read".parse().unwrap()],
+            inherits: inherits.iter().map(|id| id.parse().unwrap()).collect(),
+            etag: String::new(),
+        };
+        self.store.put_role(&role, None, &self.audit()).await.unwrap().0
+    }
+
+    /// The user as sign-in would see them.
+    pub(super) async fn owner(&self, user: UserId) -> Owner {
+        self.store.owner(user).await.unwrap().unwrap().0
+    }
+
+    pub(super) async fn cursor(&self) -> Cursor {
+        self.store.load().await.unwrap().cursor
+    }
+
+    /// What was learned behind `cursor`.
+    pub(super) async fn learned(&self, cursor: Cursor) -> Loaded {
+        match self.store.changes_since(cursor).await.unwrap() {
+            FeedRead::Changes(loaded) => loaded,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn audit(&self) -> AuditEvent {
+        AuditEvent {
+            id: uuid::Uuid::now_v7(),
+            time: self.clock.now(),
+            kind: AuditKind::SessionEnded,
+            actor: None,
+            target: None,
+            session: None,
+            client: None,
+            ip_address: String::new(),
+            request_id: String::new(),
+            reason: None,
+            detail: vec![("note", "\"quoted\"".to_owned())],
+        }
+    }
+
+    pub(super) fn ended(&self, user: UserId, session: SessionId) -> EndedSession {
+        EndedSession {
+            user,
+            session,
+            end: End { cause: EndCause::Logout, time: self.clock.now() },
+            keep_until: Timestamp::MAX,
+            summary: Some(vec![1, 2, 3]),
+        }
+    }
+}
+
+/// A role for good; an empty tenant is everywhere.
+pub(super) fn bound(role: &str, tenant: &str) -> BoundRole {
+    let scope = if tenant.is_empty() { Scope::Everywhere } else { Scope::Tenant(tenant.parse().unwrap()) };
+    BoundRole { role: role.parse().unwrap(), scope, expires_at: None }
+}
+
+/// What a read says of a user.
+pub(super) fn principal(changes: &[Change], user: UserId) -> Option<&PrincipalState> {
+    changes.iter().find_map(|change| match change {
+        Change::Principal(state) if state.id == PrincipalId::User(user) => Some(state),
+        _ => None,
+    })
+}

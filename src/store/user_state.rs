@@ -1,0 +1,125 @@
+//! What ends a user's sessions or the user: disabling, deletion, a new password. And the rule that an administrator
+//! remains.
+
+use sqlx::SqliteConnection;
+
+use crate::domain::audit::AuditEvent;
+use crate::domain::change::Revision;
+use crate::domain::id::UserId;
+use crate::domain::standing::EndCause;
+use crate::store::write::{Learn, Write};
+use crate::store::{Changed, Store, StoreError, sql};
+
+/// The role without which nobody could administer any more.
+const ADMINISTRATOR: &str = "postern.admin";
+
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeUserError {
+    #[error("there is no such user")]
+    NotFound,
+    #[error("nobody would be left who administers everything, everywhere, for good")]
+    LastAdministrator,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// How many active users hold `postern.admin` everywhere and for good.
+    pub async fn administrators(&self) -> Result<i64, StoreError> {
+        let mut connection = self.reader.acquire().await?;
+        administrators(&mut connection).await
+    }
+
+    /// Ends all of the user's sessions and lets them sign in no more.
+    pub async fn disable_user(&self, id: UserId, audit: &AuditEvent) -> Result<Changed, ChangeUserError> {
+        let mut write = self.write().await?;
+        if !write.is_active(id).await?.ok_or(ChangeUserError::NotFound)? {
+            return Ok(Changed { changed: false, revision: write.commit().await? });
+        }
+        let before = administrators(write.connection()).await?;
+        write.set_state(id, sql::DISABLED).await?;
+        write.raise_floor(id, EndCause::UserDisabled, None).await?;
+        if write.lost_the_last_administrator(before).await? {
+            return Err(ChangeUserError::LastAdministrator);
+        }
+        write.audit(audit).await?;
+        Ok(Changed { changed: true, revision: write.commit().await? })
+    }
+
+    pub async fn enable_user(&self, id: UserId, audit: &AuditEvent) -> Result<Changed, ChangeUserError> {
+        let mut write = self.write().await?;
+        let changed = !write.is_active(id).await?.ok_or(ChangeUserError::NotFound)?;
+        if changed {
+            // Nothing for the verifiers to learn: tokens from before stay below the floor.
+            write.set_state(id, sql::ACTIVE).await?;
+            write.audit(audit).await?;
+        }
+        Ok(Changed { changed, revision: write.commit().await? })
+    }
+
+    /// Deletes a user with all that is theirs. Revocations stay until their time, and the change tells verifiers that
+    /// no token speaks for the user any more.
+    pub async fn delete_user(&self, id: UserId, audit: &AuditEvent) -> Result<Changed, ChangeUserError> {
+        const DELETE: &str = "DELETE FROM users WHERE id = $1";
+        let mut write = self.write().await?;
+        let before = administrators(write.connection()).await?;
+        let done = sqlx::query(DELETE).bind(id.uuid()).execute(write.connection()).await.map_err(StoreError::from)?;
+        let changed = done.rows_affected() == 1;
+        if changed {
+            if write.lost_the_last_administrator(before).await? {
+                return Err(ChangeUserError::LastAdministrator);
+            }
+            write.learn(Learn::User(id));
+            write.audit(audit).await?;
+        }
+        Ok(Changed { changed, revision: write.commit().await? })
+    }
+
+    /// Sets a password and ends all sessions: whoever knew the old one is out.
+    pub async fn set_password(&self, id: UserId, hash: &str, audit: &AuditEvent) -> Result<Revision, ChangeUserError> {
+        let mut write = self.write().await?;
+        if !write.raise_floor(id, EndCause::CredentialChanged, None).await? {
+            return Err(ChangeUserError::NotFound);
+        }
+        write.put_password(id, hash).await?;
+        write.touch(id).await?;
+        write.audit(audit).await?;
+        Ok(write.commit().await?)
+    }
+}
+
+impl Write {
+    async fn is_active(&mut self, id: UserId) -> Result<Option<bool>, StoreError> {
+        const STATE: &str = "SELECT state FROM users WHERE id = $1";
+        let state: Option<String> = sqlx::query_scalar(STATE).bind(id.uuid()).fetch_optional(self.connection()).await?;
+        state.map(|state| sql::is_active(&state)).transpose()
+    }
+
+    pub(super) async fn set_state(&mut self, id: UserId, state: &str) -> Result<(), StoreError> {
+        const SET: &str = "UPDATE users SET state = $2 WHERE id = $1";
+        sqlx::query(SET).bind(id.uuid()).bind(state).execute(self.connection()).await?;
+        self.touch(id).await
+    }
+
+    async fn touch(&mut self, id: UserId) -> Result<(), StoreError> {
+        const TOUCH: &str = "UPDATE users SET update_time = $2, etag = etag + 1 WHERE id = $1";
+        let now = self.now().micros();
+        sqlx::query(TOUCH).bind(id.uuid()).bind(now).execute(self.connection()).await?;
+        Ok(())
+    }
+
+    /// Whether this transaction took away the last of `before` administrators. Asked inside of it, or two who withdraw
+    /// each other's role at once would both succeed.
+    pub(super) async fn lost_the_last_administrator(&mut self, before: i64) -> Result<bool, StoreError> {
+        Ok(before > 0 && administrators(self.connection()).await? == 0)
+    }
+}
+
+pub(super) async fn administrators(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    const COUNT: &str = "SELECT count(*) FROM bindings b JOIN users u ON u.id = b.user_id \
+        WHERE b.role = $1 AND b.tenant = '' AND b.expires_at IS NULL AND u.state = $2";
+    Ok(sqlx::query_scalar(COUNT).bind(ADMINISTRATOR).bind(sql::ACTIVE).fetch_one(connection).await?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::domain::id::{PrincipalId, SessionId};
+use crate::domain::permission::Scope;
+use crate::domain::role::BoundRole;
+use crate::store::testing::{Scratch, bound, principal};
+use crate::store::{GrantError, WithdrawError};
+
+#[tokio::test]
+async fn disabling_ends_sessions_and_is_idempotent() {
+    let scratch = Scratch::new().await;
+    let user = scratch.user("kim@example.com", Vec::new()).await;
+    let cursor = scratch.cursor().await;
+    let disabled = scratch.store.disable_user(user, &scratch.audit()).await.unwrap();
+    assert!(disabled.changed);
+    let owner = scratch.owner(user).await;
+    assert!(!owner.active);
+    assert_eq!((owner.floor.version, owner.floor.cause), (owner.version, EndCause::UserDisabled));
+    assert_eq!(principal(&scratch.learned(cursor).await.changes, user).unwrap().floor, owner.floor);
+    let again = scratch.store.disable_user(user, &scratch.audit()).await.unwrap();
+    assert_eq!(again, Changed { changed: false, ..disabled });
+
+    assert!(scratch.store.enable_user(user, &scratch.audit()).await.unwrap().changed);
+    let enabled = scratch.owner(user).await;
+    assert!(enabled.active);
+    assert_eq!(enabled.floor, owner.floor);
+    assert!(!scratch.store.enable_user(user, &scratch.audit()).await.unwrap().changed);
+    let nobody = UserId::generate();
+    assert!(matches!(scratch.store.disable_user(nobody, &scratch.audit()).await, Err(ChangeUserError::NotFound)));
+}
+
+#[tokio::test]
+async fn deletion_takes_all_but_revocations() {
+    let scratch = Scratch::new().await;
+    let user = scratch.user("kim@example.com", vec![bound("postern.front", "t")]).await;
+    let session = SessionId::generate();
+    scratch.store.end_session(&scratch.ended(user, session), &scratch.audit()).await.unwrap();
+    let cursor = scratch.cursor().await;
+    assert!(scratch.store.delete_user(user, &scratch.audit()).await.unwrap().changed);
+    assert_eq!(scratch.number("SELECT (SELECT count(*) FROM passwords) + (SELECT count(*) FROM bindings)").await, 0);
+    assert_eq!(principal(&scratch.learned(cursor).await.changes, user).unwrap().floor.version, i64::MAX);
+    let standing = scratch.store.standing(user, session).await.unwrap();
+    assert!(standing.owner.is_none() && standing.revoked.is_some());
+    assert!(!scratch.store.delete_user(user, &scratch.audit()).await.unwrap().changed);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_sessions() {
+    let scratch = Scratch::new().await;
+    let user = scratch.user("kim@example.com", Vec::new()).await;
+    let before = scratch.owner(user).await.version;
+    scratch.clock.advance(Duration::from_secs(1));
+    scratch.store.set_password(user, "new hash", &scratch.audit()).await.unwrap();
+    let owner = scratch.owner(user).await;
+    assert!(owner.floor.version > before && owner.roles_at == before);
+    assert_eq!(owner.floor.cause, EndCause::CredentialChanged);
+    assert!(scratch.store.replace_password_hash(user, "new hash", "x").await.unwrap());
+    let nobody = scratch.store.set_password(UserId::generate(), "x", &scratch.audit()).await;
+    assert!(matches!(nobody, Err(ChangeUserError::NotFound)));
+}
+
+#[tokio::test]
+async fn an_administrator_remains() {
+    let scratch = Scratch::new().await;
+    let admin = || bound("postern.admin", "");
+    let kim = scratch.user("kim@example.com", vec![admin()]).await;
+    let soon = BoundRole { expires_at: Some(scratch.clock.now() + Duration::from_hours(1)), ..admin() };
+    // These do not count: in one tenant only, for an hour only.
+    scratch.user("a@example.com", vec![bound("postern.admin", "t")]).await;
+    let lee = scratch.user("b@example.com", vec![soon.clone()]).await;
+    assert_eq!(scratch.store.administrators().await.unwrap(), 1);
+
+    let (store, head) = (&scratch.store, scratch.store.head().await.unwrap());
+    let role = "postern.admin".parse().unwrap();
+    let last = |error| matches!(error, Err(ChangeUserError::LastAdministrator));
+    assert!(last(store.disable_user(kim, &scratch.audit()).await));
+    assert!(last(store.delete_user(kim, &scratch.audit()).await));
+    let withdrawn = store.withdraw(kim, &role, &Scope::Everywhere, &scratch.audit()).await;
+    assert!(matches!(withdrawn, Err(WithdrawError::LastAdministrator)));
+    let shortened = store.grant(kim, &soon, &PrincipalId::User(kim), &scratch.audit()).await;
+    assert!(matches!(shortened, Err(GrantError::LastAdministrator)));
+    // Nothing of it was written.
+    assert_eq!(store.head().await.unwrap(), head);
+    assert!(scratch.owner(kim).await.active);
+    assert_eq!(scratch.owner(kim).await.bindings, [admin()]);
+
+    // Others can still go, and with a second one the first can.
+    store.disable_user(lee, &scratch.audit()).await.unwrap();
+    store.enable_user(lee, &scratch.audit()).await.unwrap();
+    store.grant(lee, &admin(), &PrincipalId::User(kim), &scratch.audit()).await.unwrap();
+    store.disable_user(kim, &scratch.audit()).await.unwrap();
+    assert_eq!(store.administrators().await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_all_administrators_one_remains_in_a_race() {
+    let scratch = Scratch::new().await;
+    let mut tasks = JoinSet::new();
+    for number in 0..16 {
+        let user = scratch.user(&format!("u{number}@example.com"), vec![bound("postern.admin", "")]).await;
+        let (store, audit) = (scratch.store.clone(), scratch.audit());
+        tasks.spawn(async move {
+            tokio::task::yield_now().await;
+            store.delete_user(user, &audit).await.is_ok()
+        });
+    }
+    tasks.join_all().await;
+    assert!(scratch.store.administrators().await.unwrap() >= 1);
+}

@@ -1,0 +1,142 @@
+//! The SQL form of the vault: one table beside the others, which makes the embedded server need nothing else and
+//! survive a restart.
+
+use async_trait::async_trait;
+
+use crate::domain::time::Timestamp;
+use crate::store::{Store, StoreError};
+use crate::vault::{Kind, Slot, Swap, Vault, VaultError};
+
+/// The vault on the store's own connections.
+#[derive(Clone)]
+pub struct SqlVault {
+    store: Store,
+}
+
+impl SqlVault {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl Vault for SqlVault {
+    async fn insert(&self, slot: &Slot, value: &[u8], expires_at: Timestamp) -> Result<bool, VaultError> {
+        const INSERT: &str = concat!(
+            "INSERT INTO vault (kind, partition, key, value, expires_at) VALUES ($2, $3, $4, $5, $6) \
+             ON CONFLICT (kind, partition, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at \
+             WHERE vault.expires_at <= ",
+            now!()
+        );
+        let done = sqlx::query(INSERT)
+            .bind(self.store.clock.offset_micros())
+            .bind(slot.kind.name())
+            .bind(slot.partition.as_str())
+            .bind(slot.key.as_str())
+            .bind(value)
+            .bind(expires_at.micros())
+            .execute(&self.store.writer)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn get(&self, slot: &Slot) -> Result<Option<Vec<u8>>, VaultError> {
+        const GET: &str = "SELECT value FROM vault WHERE kind = $1 AND partition = $2 AND key = $3";
+        Ok(sqlx::query_scalar(GET)
+            .bind(slot.kind.name())
+            .bind(slot.partition.as_str())
+            .bind(slot.key.as_str())
+            .fetch_optional(&self.store.reader)
+            .await?)
+    }
+
+    async fn swap(&self, slot: &Slot, expected: &[u8], new: &[u8], expires_at: Timestamp) -> Result<Swap, VaultError> {
+        const SWAP: &str = "UPDATE vault SET value = $5, expires_at = $6 \
+            WHERE kind = $1 AND partition = $2 AND key = $3 AND value = $4";
+        let done = sqlx::query(SWAP)
+            .bind(slot.kind.name())
+            .bind(slot.partition.as_str())
+            .bind(slot.key.as_str())
+            .bind(expected)
+            .bind(new)
+            .bind(expires_at.micros())
+            .execute(&self.store.writer)
+            .await?;
+        if done.rows_affected() == 1 {
+            return Ok(Swap::Swapped);
+        }
+        // A later value than the one that won is as good an answer: the loser reads it and decides again.
+        Ok(Swap::Lost(self.get(slot).await?))
+    }
+
+    async fn take(&self, slot: &Slot) -> Result<Option<Vec<u8>>, VaultError> {
+        const TAKE: &str = "DELETE FROM vault WHERE kind = $1 AND partition = $2 AND key = $3 RETURNING value";
+        // All rows, though there is at most one: only the step after the last one says whether the deletion was committed.
+        let mut values = sqlx::query_scalar(TAKE)
+            .bind(slot.kind.name())
+            .bind(slot.partition.as_str())
+            .bind(slot.key.as_str())
+            .fetch_all(&self.store.writer)
+            .await?;
+        Ok(values.pop())
+    }
+
+    async fn remove(&self, slot: &Slot) -> Result<bool, VaultError> {
+        const REMOVE: &str = "DELETE FROM vault WHERE kind = $1 AND partition = $2 AND key = $3";
+        let done = sqlx::query(REMOVE)
+            .bind(slot.kind.name())
+            .bind(slot.partition.as_str())
+            .bind(slot.key.as_str())
+            .execute(&self.store.writer)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
+        const LIST: &str = "SELECT key, value FROM vault WHERE kind = $1 AND partition = $2 ORDER BY key";
+        Ok(sqlx::query_as(LIST).bind(kind.name()).bind(partition).fetch_all(&self.store.reader).await?)
+    }
+}
+
+impl From<sqlx::Error> for VaultError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable { source: StoreError::from(error).into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::Scratch;
+
+    struct Sql {
+        scratch: Scratch,
+        vault: SqlVault,
+    }
+
+    async fn sql() -> Sql {
+        let scratch = Scratch::new().await;
+        let vault = scratch.store.vault();
+        Sql { scratch, vault }
+    }
+
+    crate::vault::conformance::conformance![sql() => |engine| (&engine.vault, &engine.scratch.clock)];
+
+    #[tokio::test]
+    async fn values_survive_a_restart() {
+        let scratch = Scratch::new().await;
+        let slot = Slot { kind: Kind::Session, partition: "p".into(), key: "k".into() };
+        assert!(scratch.store.vault().insert(&slot, b"value", Timestamp::MAX).await.unwrap());
+        let scratch = scratch.reopened().await;
+        assert_eq!(scratch.store.vault().get(&slot).await.unwrap().as_deref(), Some(&b"value"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_closed_engine_is_unavailable() {
+        let engine = sql().await;
+        engine.scratch.store.close().await;
+        let slot = Slot { kind: Kind::Session, partition: "p".into(), key: "k".into() };
+        assert!(matches!(engine.vault.get(&slot).await, Err(VaultError::Unavailable { .. })));
+        assert!(matches!(engine.vault.take(&slot).await, Err(VaultError::Unavailable { .. })));
+    }
+}

@@ -1,0 +1,71 @@
+use super::*;
+use crate::domain::change::Change;
+use crate::store::testing::{Scratch, bound};
+
+/// Everything that a verifier would have kept.
+async fn known(scratch: &Scratch) -> (Vec<EndedSession>, Vec<PrincipalState>, Fence) {
+    let (mut sessions, mut floors, mut fence) = (Vec::new(), Vec::new(), Fence::default());
+    for change in scratch.store.load().await.unwrap().changes {
+        match change {
+            Change::SessionEnded(ended) => sessions.push(ended),
+            Change::Principal(state) => floors.push(state),
+            Change::Fence(known) => fence = known,
+            Change::Policy { .. } | Change::Keys(_) => {}
+        }
+    }
+    (sessions, floors, fence)
+}
+
+/// What was acknowledged, lost by a restore, and known to a verifier, holds again.
+#[tokio::test]
+async fn what_was_lost_is_restored() {
+    let scratch = Scratch::new().await;
+    let (store, audit) = (&scratch.store, scratch.audit());
+    let kim = scratch.user("kim@example.com", vec![bound("postern.front", "")]).await;
+    let lee = scratch.user("lee@example.com", Vec::new()).await;
+    let gone = scratch.user("gone@example.com", Vec::new()).await;
+    let session = SessionId::generate();
+    let backup = scratch.path().with_extension("backup");
+    sqlx::query("VACUUM INTO $1").bind(backup.to_str().unwrap()).execute(&store.writer).await.unwrap();
+
+    store.end_session(&scratch.ended(kim, session), &audit).await.unwrap();
+    store.end_all(kim, EndCause::EndedByUser, Some((session, i64::MAX)), &scratch.audit()).await.unwrap_err();
+    let kept = SessionId::generate();
+    store.end_all(kim, EndCause::EndedByUser, Some((kept, i64::MAX)), &scratch.audit()).await.unwrap();
+    store.disable_user(lee, &scratch.audit()).await.unwrap();
+    store.raise_fence(&scratch.audit()).await.unwrap();
+    store.delete_user(gone, &scratch.audit()).await.unwrap();
+    let (sessions, floors, fence) = known(&scratch).await;
+    let before = scratch.owner(kim).await;
+
+    store.close().await;
+    let restored = Store::open(&backup, scratch.clock.clone()).await.unwrap();
+    assert!(restored.standing(kim, session).await.unwrap().revoked.is_none());
+    restored.write_back(&sessions, &floors, fence).await.unwrap();
+    let standing = restored.standing(kim, session).await.unwrap();
+    assert_eq!((standing.revoked, standing.fence), (Some(sessions[0].end), fence));
+    let owner = standing.owner.unwrap();
+    assert_eq!(owner.floor, before.floor);
+    assert_eq!(owner.floor.except, Some(kept));
+    assert!(owner.version > before.version && owner.version > fence.version);
+    assert_eq!(owner.roles_at, owner.version);
+    assert!(!restored.owner(lee).await.unwrap().unwrap().0.active);
+    assert!(!restored.owner(gone).await.unwrap().unwrap().0.active);
+
+    let head = restored.head().await.unwrap();
+    assert_eq!(restored.write_back(&sessions, &floors, fence).await.unwrap(), head);
+    assert_eq!(restored.owner(kim).await.unwrap().unwrap().0, owner);
+}
+
+#[tokio::test]
+async fn nothing_is_lowered() {
+    let scratch = Scratch::new().await;
+    let kim = scratch.user("kim@example.com", Vec::new()).await;
+    let (sessions, floors, fence) = known(&scratch).await;
+    scratch.store.end_all(kim, EndCause::EndedByAdmin, None, &scratch.audit()).await.unwrap();
+    let (fence_now, revision) = scratch.store.raise_fence(&scratch.audit()).await.unwrap();
+    let owner = scratch.owner(kim).await;
+    assert_eq!(scratch.store.write_back(&sessions, &floors, fence).await.unwrap(), revision);
+    assert_eq!(scratch.owner(kim).await, owner);
+    assert_eq!(scratch.store.standing(kim, SessionId::generate()).await.unwrap().fence, fence_now);
+}

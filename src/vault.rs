@@ -1,0 +1,80 @@
+//! What expires: opaque, sealed values under a few atomic operations. Owns the trait that every engine implements; must
+//! not know what a session is, or when a record stops being valid (the opened record says that).
+
+use std::error::Error as StdError;
+
+use async_trait::async_trait;
+
+use crate::domain::time::Timestamp;
+
+pub mod seal;
+pub mod sessions;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+
+/// A store of what expires. Each operation is one atomic step.
+///
+/// `expires_at` only frees space: a value may be answered after it, and whoever opens the value judges whether it still
+/// holds, so that all engines expire at the same instant under test.
+#[async_trait]
+pub trait Vault: Send + Sync {
+    /// Writes a value where none is; `false` if there is one. Over a value past its `expires_at` it succeeds.
+    async fn insert(&self, slot: &Slot, value: &[u8], expires_at: Timestamp) -> Result<bool, VaultError>;
+
+    async fn get(&self, slot: &Slot) -> Result<Option<Vec<u8>>, VaultError>;
+
+    /// Replaces `expected`, compared byte by byte, by `new`.
+    async fn swap(&self, slot: &Slot, expected: &[u8], new: &[u8], expires_at: Timestamp) -> Result<Swap, VaultError>;
+
+    /// Reads and removes: of many who ask at once, one gets the value.
+    async fn take(&self, slot: &Slot) -> Result<Option<Vec<u8>>, VaultError>;
+
+    /// Whether there was something.
+    async fn remove(&self, slot: &Slot) -> Result<bool, VaultError>;
+
+    /// Keys and values of one partition, in the order of their keys.
+    async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError>;
+}
+
+/// Where a value lies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    pub kind: Kind,
+    /// What is listed together; on a Redis Cluster, what shares a slot.
+    pub partition: String,
+    pub key: String,
+}
+
+/// What a value is. Part of what is sealed, so that a record of one kind never opens as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The partition is the user.
+    Session,
+}
+
+impl Kind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+        }
+    }
+}
+
+/// How a swap went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swap {
+    Swapped,
+    /// Another value is there, or none.
+    Lost(Option<Vec<u8>>),
+}
+
+/// The engine did not answer. What it did is unknown: an unknown outcome of a swap is a lost one.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    #[error("the vault is unavailable")]
+    Unavailable {
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}

@@ -1,0 +1,272 @@
+//! A real server on free ports over a real file, and the few calls that every test makes.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern::app::{App, FirstPassword, InitialPassword};
+use postern::auth::Auth;
+use postern::clock::Clock;
+use postern::config::Config;
+use postern::proto::admin::v1 as admin;
+use postern::proto::auth::v1 as pb;
+use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+use tonic_types::StatusExt as _;
+
+use pb::auth_service_client::AuthServiceClient;
+
+pub(crate) type Answer<T> = Result<T, Status>;
+
+/// A password that every rule accepts.
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// A running server. It stops with this value.
+pub(crate) struct Server {
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) clock: Clock,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) operations: SocketAddr,
+    pub(crate) issuer: String,
+    pub(crate) admin_password: Option<String>,
+    pub(crate) channel: Channel,
+    stop: Option<oneshot::Sender<()>>,
+    task: Option<JoinHandle<()>>,
+    dir: Arc<TempDir>,
+}
+
+impl Server {
+    /// A server on a new data directory.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_config| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(Arc::new(tempfile::tempdir().unwrap()), Clock::default(), change).await
+    }
+
+    async fn start_on(dir: Arc<TempDir>, clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::development_defaults(&dir.path().join("data"));
+        config.listen.grpc = "127.0.0.1:0".parse().unwrap();
+        config.listen.operations = "127.0.0.1:0".parse().unwrap();
+        change(&mut config);
+        let app = App::start(config, clock.clone(), FirstPassword::Show).await.unwrap();
+        let (auth, report) = (Arc::clone(&app.auth), &app.report);
+        let (grpc, operations, issuer) = (report.grpc, report.operations, report.issuer.clone());
+        let admin_password = report.administrator.as_ref().map(|made| match &made.password {
+            InitialPassword::Shown(password) => password.expose_secret().to_owned(),
+            InitialPassword::InFile(path) => panic!("written to {}", path.display()),
+        });
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::task::spawn(async move {
+            app.run(async move { drop(stopped.await) }).await.unwrap();
+        });
+        let channel = connect(grpc).await;
+        Self { auth, clock, grpc, operations, issuer, admin_password, channel, stop: Some(stop), task: Some(task), dir }
+    }
+
+    /// Stops it and starts another on the same data.
+    pub(crate) async fn restart(mut self) -> Self {
+        let (dir, clock) = (Arc::clone(&self.dir), self.clock.clone());
+        self.stop().await;
+        Self::start_on(dir, clock, |_config| {}).await
+    }
+
+    pub(crate) async fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(task) = self.task.take() {
+            task.await.unwrap();
+        }
+    }
+
+    pub(crate) fn data_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub(crate) fn database(&self) -> std::path::PathBuf {
+        self.data_dir().join("postern.db")
+    }
+
+    pub(crate) fn client(&self) -> AuthServiceClient<Channel> {
+        AuthServiceClient::new(self.channel.clone())
+    }
+
+    /// AdminService on behalf of the person whose access token this is.
+    pub(crate) fn admin(&self, access_token: &str) -> Admin {
+        Admin { channel: self.channel.clone(), authorization: format!("Bearer {access_token}") }
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    pub(crate) async fn login(&self, identifier: &str, password: &str) -> Answer<pb::SignIn> {
+        let answer = self.client().login(login_request(identifier, password)).await?.into_inner();
+        match answer.outcome {
+            Some(pb::login_response::Outcome::SignIn(sign_in)) => Ok(sign_in),
+            None => panic!("no outcome"),
+        }
+    }
+
+    /// Signs the first administrator in.
+    pub(crate) async fn login_admin(&self) -> pb::TokenPair {
+        let password = self.admin_password.clone().expect("the first start of this data directory");
+        self.login("admin", &password).await.unwrap().tokens.unwrap()
+    }
+
+    /// Creates a user with [`PASSWORD`]; answers the id.
+    pub(crate) async fn create_user(&self, admin_token: &str, user_name: &str) -> String {
+        let request = admin::CreateUserRequest {
+            user: Some(admin::User { user_name: user_name.to_owned(), ..Default::default() }),
+            password: PASSWORD.to_owned(),
+            ..Default::default()
+        };
+        self.admin(admin_token).create_user(request).await.unwrap().user.unwrap().id
+    }
+
+    /// A new user, signed in: the administrator's access token, the user's id and tokens.
+    pub(crate) async fn someone(&self) -> Someone {
+        let admin = self.login_admin().await.access_token;
+        let id = self.create_user(&admin, "kim").await;
+        let tokens = self.login("kim", PASSWORD).await.unwrap().tokens.unwrap();
+        Someone { admin, id, tokens }
+    }
+
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> Answer<pb::RefreshResponse> {
+        let request = pb::RefreshRequest { refresh_token: refresh_token.to_owned(), ..Default::default() };
+        Ok(self.client().refresh(request).await?.into_inner())
+    }
+
+    pub(crate) async fn verify(&self, access_token: &str) -> pb::VerifyResponse {
+        self.verify_with(pb::VerifyRequest { access_token: access_token.to_owned(), ..Default::default() })
+            .await
+            .unwrap()
+    }
+
+    /// Whether the holder of the token may do `permission`, in `tenant` or everywhere.
+    pub(crate) async fn may(&self, access_token: &str, permission: &str, tenant: &str) -> pb::VerifyResponse {
+        let check = pb::Check { permission: permission.to_owned(), tenant: tenant.to_owned() };
+        let request =
+            pb::VerifyRequest { access_token: access_token.to_owned(), require: vec![check], ..Default::default() };
+        self.verify_with(request).await.unwrap()
+    }
+
+    pub(crate) async fn verify_with(&self, request: pb::VerifyRequest) -> Answer<pb::VerifyResponse> {
+        Ok(self.client().verify(request).await?.into_inner())
+    }
+
+    pub(crate) async fn revoke(&self, request: pb::RevokeRequest) -> Answer<pb::RevokeResponse> {
+        Ok(self.client().revoke(request).await?.into_inner())
+    }
+
+    /// Ends the session that a refresh token belongs to.
+    pub(crate) async fn logout(&self, refresh_token: &str) -> pb::RevokeResponse {
+        let target = Some(pb::revoke_request::Target::RefreshToken(refresh_token.to_owned()));
+        self.revoke(pb::RevokeRequest { target, ..Default::default() }).await.unwrap()
+    }
+
+    pub(crate) async fn sessions(&self, access_token: &str, show_ended: bool) -> Vec<pb::Session> {
+        let request =
+            pb::ListSessionsRequest { access_token: access_token.to_owned(), show_ended, ..Default::default() };
+        self.client().list_sessions(request).await.unwrap().into_inner().sessions
+    }
+}
+
+/// See [`Server::someone`].
+pub(crate) struct Someone {
+    pub(crate) admin: String,
+    pub(crate) id: String,
+    pub(crate) tokens: pb::TokenPair,
+}
+
+pub(crate) fn login_request(identifier: &str, password: &str) -> pb::LoginRequest {
+    let credential = pb::PasswordCredential { identifier: identifier.to_owned(), password: password.to_owned() };
+    pb::LoginRequest { credential: Some(pb::login_request::Credential::Password(credential)), ..Default::default() }
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+/// The reason that a status carries.
+pub(crate) fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
+}
+
+/// What a status says beside its reason.
+pub(crate) fn metadata(status: &Status, key: &str) -> String {
+    let details = status.get_error_details();
+    details.error_info().and_then(|info| info.metadata.get(key).cloned()).unwrap_or_default()
+}
+
+/// The decision and, if it is not ALLOW, the reason.
+pub(crate) fn verdict(answer: &pb::VerifyResponse) -> (pb::Decision, pb::Reason) {
+    (answer.decision(), answer.refusal.as_ref().map(pb::Refusal::reason).unwrap_or_default())
+}
+
+pub(crate) fn everywhere() -> Option<admin::Scope> {
+    Some(admin::Scope { r#where: Some(admin::scope::Where::Everywhere(true)) })
+}
+
+pub(crate) fn in_tenant(tenant: &str) -> Option<admin::Scope> {
+    Some(admin::Scope { r#where: Some(admin::scope::Where::Tenant(tenant.to_owned())) })
+}
+
+/// All regular files below a directory, for tests that look for what must not be there.
+pub(crate) fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+/// AdminService with a person's credential.
+pub(crate) struct Admin {
+    channel: Channel,
+    authorization: String,
+}
+
+macro_rules! admin_calls {
+    ($($call:ident($request:ident) -> $response:ident;)*) => {
+        impl Admin {
+            $(
+                pub(crate) async fn $call(&self, request: admin::$request) -> Answer<admin::$response> {
+                    let mut request = Request::new(request);
+                    request.metadata_mut().insert("authorization", self.authorization.parse().unwrap());
+                    let mut client = admin::admin_service_client::AdminServiceClient::new(self.channel.clone());
+                    Ok(client.$call(request).await?.into_inner())
+                }
+            )*
+        }
+    };
+}
+
+admin_calls! {
+    create_user(CreateUserRequest) -> CreateUserResponse;
+    get_user(GetUserRequest) -> GetUserResponse;
+    list_users(ListUsersRequest) -> ListUsersResponse;
+    update_user(UpdateUserRequest) -> UpdateUserResponse;
+    disable_user(DisableUserRequest) -> DisableUserResponse;
+    enable_user(EnableUserRequest) -> EnableUserResponse;
+    delete_user(DeleteUserRequest) -> DeleteUserResponse;
+    set_password(SetPasswordRequest) -> SetPasswordResponse;
+    put_role(PutRoleRequest) -> PutRoleResponse;
+    get_role(GetRoleRequest) -> GetRoleResponse;
+    list_roles(ListRolesRequest) -> ListRolesResponse;
+    delete_role(DeleteRoleRequest) -> DeleteRoleResponse;
+    apply_policy(ApplyPolicyRequest) -> ApplyPolicyResponse;
+    grant_role(GrantRoleRequest) -> GrantRoleResponse;
+    withdraw_role(WithdrawRoleRequest) -> WithdrawRoleResponse;
+    list_bindings(ListBindingsRequest) -> ListBindingsResponse;
+    list_keys(ListKeysRequest) -> ListKeysResponse;
+    explain_access(ExplainAccessRequest) -> ExplainAccessResponse;
+    end_all_sessions(EndAllSessionsRequest) -> EndAllSessionsResponse;
+    get_server_info(GetServerInfoRequest) -> GetServerInfoResponse;
+}
