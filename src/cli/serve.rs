@@ -46,7 +46,11 @@ fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
 }
 
 fn not_started(error: &StartError) -> Failure {
-    error.hints().into_iter().fold(Failure::local(error.to_string()), Failure::advise)
+    let headline = match error {
+        StartError::Locked { holder: Some(pid), .. } => format!("{error} (pid {pid})"),
+        _ => error.to_string(),
+    };
+    error.hints().into_iter().fold(Failure::local(headline), Failure::advise)
 }
 
 #[cfg(test)]
