@@ -29,7 +29,7 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::readiness::Readiness;
 use auth_service::AuthDoor;
 use health::Health;
-use layers::{Around, CatchPanic, Deadline, Observe};
+use layers::{Around, CatchPanic, Deadline, Malformed, Observe};
 use limits::BySize;
 
 /// How long calls that were begun may hold up the end.
@@ -86,13 +86,15 @@ pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: Cancellati
         .layer(Around(Observe { clock: auth.clock.clone() }))
         // Around all that can panic, and inside the log, which then has a code to write.
         .layer(Around(CatchPanic))
-        // Innermost, so that it counts the work and nothing else; what it drops at the deadline is the work alone.
+        // So that it counts reading and work and nothing else; what it drops at the deadline is the call alone.
         .layer(Around(Deadline))
+        // Innermost: it mends what the generated services say themselves.
+        .layer(Around(Malformed))
         .add_routes(routes.prepare())
         .serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
 
     let end = async {
-        health.follow(&readiness, &auth.store, &shutdown).await;
+        health.follow(&readiness, &auth, &shutdown).await;
         closing.cancel();
         health.dismiss().await;
         tokio::time::sleep(DRAIN).await;
@@ -113,3 +115,6 @@ fn add_reflection(routes: Routes) -> Result<Routes, GrpcError> {
         .add_service(describe().build_v1()?.max_decoding_message_size(limit))
         .add_service(describe().build_v1alpha()?.max_decoding_message_size(limit)))
 }
+
+#[cfg(test)]
+mod tests;
