@@ -203,6 +203,7 @@ impl App {
             feed,
             audit,
             clock: clock.clone(),
+            replica: uuid::Uuid::now_v7(),
         });
         let report = StartReport {
             version: env!("CARGO_PKG_VERSION"),

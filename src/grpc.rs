@@ -7,6 +7,7 @@ pub mod layers;
 pub mod render;
 pub mod status;
 
+mod admin_service;
 mod auth_service;
 mod health;
 mod limits;
@@ -26,7 +27,9 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::auth::Auth;
 use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::admin::v1::admin_service_server::AdminServiceServer;
 use crate::readiness::Readiness;
+use admin_service::AdminDoor;
 use auth_service::AuthDoor;
 use health::Health;
 use layers::{Around, CatchPanic, Deadline, Malformed, Observe};
@@ -68,7 +71,11 @@ pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: Cancellati
     let health_service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
     let health = Health::new(reporter).await;
 
+    let admin_service = AdminServiceServer::new(AdminDoor::new(Arc::clone(&auth)))
+        .max_decoding_message_size(limits::REQUEST_BYTES_MAX)
+        .max_encoding_message_size(limits::ANSWER_BYTES_MAX);
     let mut routes = Routes::new(BySize::new(AuthDoor::new(Arc::clone(&auth))))
+        .add_service(admin_service)
         .add_service(health_service.max_decoding_message_size(limits::REQUEST_BYTES_MAX));
     if reflection {
         routes = add_reflection(routes)?;

@@ -122,6 +122,7 @@ async fn auth(directory: &std::path::Path) -> Auth {
         masters,
         feed,
         clock,
+        replica: uuid::Uuid::nil(),
     }
 }
 
