@@ -46,11 +46,7 @@ fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
 }
 
 fn not_started(error: &StartError) -> Failure {
-    let headline = match error {
-        StartError::Locked { holder: Some(pid), .. } => format!("{error} (pid {pid})"),
-        _ => error.to_string(),
-    };
-    error.hints().into_iter().fold(Failure::local(headline), Failure::advise)
+    error.hints().into_iter().fold(Failure::local(error.to_string()), Failure::advise)
 }
 
 #[cfg(test)]
