@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::shell_word;
-use super::table::{Lines, padded};
+use super::table::{Lines, padded, plain};
 use super::view::Paint;
 use crate::app::{InitialPassword, StartReport};
 use crate::config::Profile;
@@ -26,9 +26,14 @@ pub(super) fn for_people(report: &StartReport, program: &str, paint: Paint) -> S
     let reflection = if report.reflection { "reflection on" } else { "reflection off" };
     let rows = [
         ("store", path(&report.store_path), created(report.store_created, &schema, &schema)),
-        ("keys", master_key(report), created(report.master_key_created, "keep it with your backups", "opened")),
+        (
+            "keys",
+            report.master_key_path.as_deref().map_or_else(|| "master key from the settings".to_owned(), path),
+            created(report.master_key_created, "keep it with your backups", "opened"),
+        ),
         ("", format!("{} {}", report.signing_key.algorithm, short(&report.signing_key.kid)), "signing".to_owned()),
         ("gRPC", report.grpc.to_string(), format!("no TLS, {reflection}")),
+        ("issuer", plain(&report.issuer), "in every token".to_owned()),
         ("health", format!("http://{}/readyz", reachable(report.operations)), String::new()),
     ];
     for (name, what, how) in rows {
@@ -95,12 +100,8 @@ fn is_local(report: &StartReport) -> bool {
     report.grpc.ip().is_loopback() && report.operations.ip().is_loopback()
 }
 
-fn master_key(report: &StartReport) -> String {
-    report.master_key_path.as_deref().map_or_else(|| "from the configuration".to_owned(), path)
-}
-
 fn path(path: &Path) -> String {
-    super::table::plain(&path.display().to_string())
+    plain(&path.display().to_string())
 }
 
 /// The ends of a key's id are enough to tell two keys apart at a glance.

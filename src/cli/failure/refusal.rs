@@ -1,7 +1,7 @@
 //! The contract's reasons in words. Two tables without wildcard, so that a new reason gets its words.
 
 use tonic::{Code, Status};
-use tonic_types::ErrorInfo;
+use tonic_types::{ErrorInfo, StatusExt as _};
 
 use super::{Circumstances, plain};
 use crate::cli::shell_word;
@@ -11,6 +11,10 @@ use crate::proto::auth::v1::{EndCause, Reason};
 pub(super) fn sentence(status: &Status, reason: Option<Reason>, info: Option<&ErrorInfo>) -> String {
     let metadata = |key: &str| info.and_then(|info| info.metadata.get(key)).map(|value| plain(value));
     let text = match reason {
+        // The fields follow, a line each, and the message only repeats them.
+        Some(Reason::InvalidField) if status.get_details_bad_request().is_some() => {
+            return "the server refused the input".to_owned();
+        }
         Some(Reason::InvalidField) => "the server refused the input",
         Some(Reason::NotFound) => "no such thing",
         Some(Reason::PasswordRefused) => {

@@ -39,7 +39,7 @@ fn violations_are_listed_field_by_field() {
     let (text, exit) = told(&Status::with_error_details(Code::InvalidArgument, "2 invalid fields", details));
     assert_eq!(
         text,
-        "error: the server refused the input: 2 invalid fields (INVALID_FIELD)\n  user.email: not an e-mail address\n  \
+        "error: the server refused the input (INVALID_FIELD)\n  user.email: not an e-mail address\n  \
          password: at least 15 characters\u{fffd}[2J\n"
     );
     assert_eq!(exit, 1);
