@@ -267,7 +267,7 @@ class Policy(AdminCase):
         self.grant(user, "in-use", EVERYWHERE)
         request = admin_pb2.DeleteRoleRequest(id="in-use")
         refused = self.refused(self.admin.DeleteRole, request, metadata=self.caller)
-        self.assertEqual(refused.code, grpc.StatusCode.FAILED_PRECONDITION)
+        self.assertEqual((refused.reason, refused.fields), ("INVALID_FIELD", ["force"]))
         self.admin.DeleteRole(admin_pb2.DeleteRoleRequest(id="in-use", force=True), metadata=self.caller)
         refused = self.refused(self.admin.GetRole, admin_pb2.GetRoleRequest(id="in-use"), metadata=self.caller)
         self.assertEqual(refused.code, grpc.StatusCode.NOT_FOUND)
