@@ -1,6 +1,7 @@
 //! End to end: every test starts a server of its own and speaks gRPC.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail loudly")]
 
+mod cli;
 mod docs;
 mod support;
 
