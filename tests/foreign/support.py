@@ -163,14 +163,23 @@ class Refused:
 
 
 class ServerCase(unittest.TestCase):
-    """Tests that share a server."""
+    """Tests of a running server. The classes of a module share one, save those that need it for themselves."""
 
+    OWN_SERVER = False
     SETTINGS = ()
+
+    _shared = {}
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(*cls.SETTINGS)
-        cls.addClassCleanup(cls.server.stop)
+        if cls.OWN_SERVER or cls.SETTINGS:
+            cls.server = Server(*cls.SETTINGS)
+            cls.addClassCleanup(cls.server.stop)
+        else:
+            if cls.__module__ not in cls._shared:
+                cls._shared[cls.__module__] = Server()
+                unittest.addModuleCleanup(cls._shared[cls.__module__].stop)
+            cls.server = cls._shared[cls.__module__]
         cls.channel = cls.server.channel()
         cls.auth = auth_pb2_grpc.AuthServiceStub(cls.channel)
         cls.admin = admin_pb2_grpc.AdminServiceStub(cls.channel)

@@ -19,9 +19,6 @@ class AdminCase(ServerCase):
         super().setUpClass()
         cls.caller = cls().as_admin()
 
-    def runTest(self):
-        """Lets the class sign in before its tests."""
-
     def user(self):
         """The name and id of a new user, signed in."""
         name = f"user-{uuid.uuid4().hex[:12]}"
@@ -238,6 +235,8 @@ class Roles(AdminCase):
 
 
 class Policy(AdminCase):
+    OWN_SERVER = True
+
     def apply(self, *roles, **more):
         return self.admin.ApplyPolicy(admin_pb2.ApplyPolicyRequest(roles=roles, **more), metadata=self.caller)
 
@@ -283,6 +282,8 @@ class Operation(AdminCase):
 
 
 class Fence(AdminCase):
+    OWN_SERVER = True
+
     def test_everybody_signs_in_again(self):
         name, _ = self.user()
         person, admin = self.login(name, PASSWORD), self.login()

@@ -201,6 +201,8 @@ class Verify(ServerCase):
 
 
 class Sessions(ServerCase):
+    OWN_SERVER = True
+
     def list(self, tokens, **more):
         request = auth_pb2.ListSessionsRequest(access_token=tokens.access_token, **more)
         return self.auth.ListSessions(request)
