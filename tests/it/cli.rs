@@ -166,18 +166,27 @@ impl Person {
         self.home.path().join("state/postern/default.json")
     }
 
-    /// What is kept of being signed in to the server.
+    /// What is kept of being signed in to the server; null if nothing is.
     fn state(&self) -> Value {
-        let mut state: Value = serde_json::from_str(&std::fs::read_to_string(self.state_file()).unwrap()).unwrap();
-        state["servers"][&self.server].take()
+        let mut state = self.state_as_it_is();
+        self.entry(&mut state).map_or(Value::Null, Value::take)
     }
 
     /// As if the access token had ended on this machine's clock.
     fn lets_the_access_token_end(&self) {
-        let mut state: Value = serde_json::from_str(&std::fs::read_to_string(self.state_file()).unwrap()).unwrap();
-        state["servers"][&self.server]["access_expire"] = 1.into();
+        let mut state = self.state_as_it_is();
+        let entry = self.entry(&mut state).and_then(Value::as_object_mut).unwrap();
+        entry.insert("access_expire".to_owned(), 1.into());
         // In place, so that the file keeps its mode.
         std::fs::write(self.state_file(), state.to_string()).unwrap();
+    }
+
+    fn state_as_it_is(&self) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.state_file()).unwrap()).unwrap()
+    }
+
+    fn entry<'a>(&self, state: &'a mut Value) -> Option<&'a mut Value> {
+        state.get_mut("servers")?.get_mut(&self.server)
     }
 }
 
