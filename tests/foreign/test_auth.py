@@ -167,7 +167,7 @@ class Verify(ServerCase):
         elsewhere = self.verify(token, audience="https://elsewhere.example")
         self.assertUnauthenticated(elsewhere, reason_pb2.REASON_TOKEN_INVALID)
 
-    def test_a_revision_that_is_not_there_yet_is_waited_for_not_guessed(self):
+    def test_a_revision_is_handed_back_as_it_came(self):
         token = self.login().access_token
         seen = self.verify(token).freshness.revision
         self.assertEqual(self.verify(token, min_revision=seen).decision, auth_pb2.DECISION_ALLOW)

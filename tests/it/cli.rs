@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -78,9 +79,16 @@ impl Served {
         std::fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
+    /// Asks the process to end, and tells how it did.
     fn end(mut self, by: Signal) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), by).unwrap();
-        self.child.wait().unwrap().code()
+        for _ in 0..1_500 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the server goes on after {by:?}: {}", self.log());
     }
 }
 
