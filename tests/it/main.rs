@@ -1,9 +1,9 @@
 //! End to end: every test starts a server of its own and speaks gRPC.
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
     reason = "helpers of tests fail loudly"
 )]
 
@@ -13,6 +13,7 @@ mod support;
 mod admin;
 mod architecture;
 mod canary;
+mod cli;
 mod contract;
 mod docs;
 mod forgery;
