@@ -108,25 +108,29 @@ impl Store {
             .await
             .map_err(|error| OpenError::Unwritable { path: path.to_owned(), source: error.into() })?;
         prove_writable(&writer).await.map_err(|error| unusable(path, error))?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            // Not opened read-only: such a connection cannot restore the index of the write-ahead log.
-            .connect_with(options(path).pragma("query_only", "ON"))
-            .await
-            .map_err(|error| unusable(path, error))?;
         Ok(Self {
             writer,
-            reader,
+            reader: readers(path, READERS).await?,
+            follower: readers(path, 1).await?,
             clock,
             committed: watch::Sender::new(0),
             created: applied == 0,
             schema_version: newest(),
         })
     }
+}
+
+async fn readers(path: &Path, count: u32) -> Result<SqlitePool, OpenError> {
+    SqlitePoolOptions::new()
+        .max_connections(count)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // Not opened read-only: such a connection cannot restore the index of the write-ahead log.
+        .connect_with(options(path).pragma("query_only", "ON"))
+        .await
+        .map_err(|error| unusable(path, error))
 }
 
 enum Found {
