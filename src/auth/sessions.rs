@@ -315,9 +315,11 @@ impl Auth {
 
     /// All of a user's sessions that the vault has, each with the verdict on it.
     async fn judged_sessions(&self, user: UserId) -> Result<Vec<Judged>, AuthError> {
-        let (records, standing, revoked) =
-            tokio::join!(self.sessions.list(user), self.store.standing(user, NO_SESSION), self.store.revoked_ids(user));
-        let (records, mut standing, revoked) = (records?, standing?, revoked?);
+        let records = self.sessions.list(user).await?;
+        let ids: Vec<SessionId> = records.iter().map(|session| session.id).collect();
+        let (standing, revoked) =
+            tokio::join!(self.store.standing(user, NO_SESSION), self.store.revoked_among(user, &ids));
+        let (mut standing, revoked) = (standing?, revoked?);
         Ok(records
             .into_iter()
             .map(|session| {
