@@ -136,6 +136,14 @@ impl Server {
         self.clock.advance(by);
     }
 
+    /// Moves the clock ahead, and waits until the feed has noticed: a verifier that slept refuses until then.
+    pub(crate) async fn later(&self, by: Duration) {
+        self.advance(by);
+        while self.client().verify(pb::VerifyRequest::default()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub(crate) async fn login(&self, identifier: &str, password: &str) -> Answer<pb::SignIn> {
         let answer = self.client().login(login_request(identifier, password)).await?.into_inner();
         match answer.outcome {
