@@ -97,11 +97,15 @@ impl Server {
         Self::start_on(dir, clock, change).await
     }
 
-    /// A second server over the same database and master key, with a lock and a clock of its own, as a replica is.
+    /// A second server over the same database and master key, with a data directory of its own, as a replica is.
     pub(crate) async fn replica(&self) -> Self {
+        self.replica_with(quick).await
+    }
+
+    pub(crate) async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
         let (database, key) = (self.database(), self.data_dir().join("master.key"));
         let change = |config: &mut Config| {
-            quick(config);
+            change(config);
             config.store = Store::Sqlite { path: database };
             config.keys.master = SecretSource::File(key);
         };
