@@ -48,7 +48,7 @@ const PURGE_EVERY: Duration = Duration::from_hours(1);
 pub enum StartError {
     #[error("{path} cannot be used: {source}")]
     DataDir { path: PathBuf, source: io::Error },
-    #[error("another postern runs on {}", .path.display())]
+    #[error("another postern{} runs on {}", pid(*.holder), .path.display())]
     Locked { path: PathBuf, holder: Option<u32> },
     #[error("{address} cannot be listened on: {source}")]
     Listen { setting: &'static str, address: SocketAddr, source: io::Error },
@@ -64,6 +64,10 @@ pub enum StartError {
     MasterKeyForeign { number: u8, place: String },
     #[error("{0}")]
     Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn pid(holder: Option<u32>) -> String {
+    holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
 impl StartError {
@@ -199,6 +203,7 @@ impl App {
             feed,
             audit,
             clock: clock.clone(),
+            replica: uuid::Uuid::now_v7(),
         });
         let report = StartReport {
             version: env!("CARGO_PKG_VERSION"),

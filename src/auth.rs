@@ -1,6 +1,7 @@
 //! Use cases, one file a flow. Every decision of the service is made here or in the pure rooms below; this room knows
 //! neither SQL nor gRPC, and talks to the store, the vault and the verifier only.
 
+pub mod admin;
 pub mod audit;
 pub mod clients;
 pub mod error;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use crate::auth::audit::Audit;
 use crate::auth::clients::Clients;
@@ -58,6 +60,8 @@ pub struct Auth {
     /// Seals what a revocation remembers of its session.
     pub summaries: Sealer,
     pub rules: Rules,
+    /// Tells this process from others on the same store.
+    pub replica: Uuid,
 }
 
 /// Settings of the use cases.
@@ -241,7 +245,7 @@ fn scope(client: &Client, asked: &TokenScope) -> Result<TokenScope, AuthError> {
 /// An event of this call, to be filled in.
 fn event(kind: AuditKind, call: &Call, now: Timestamp) -> AuditEvent {
     AuditEvent {
-        id: uuid::Uuid::now_v7(),
+        id: Uuid::now_v7(),
         time: now,
         kind,
         actor: None,

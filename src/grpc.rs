@@ -7,6 +7,7 @@ pub mod layers;
 pub mod render;
 pub mod status;
 
+mod admin_service;
 mod auth_service;
 mod health;
 mod limits;
@@ -26,10 +27,12 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::auth::Auth;
 use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::admin::v1::admin_service_server::AdminServiceServer;
 use crate::readiness::Readiness;
+use admin_service::AdminDoor;
 use auth_service::AuthDoor;
 use health::Health;
-use layers::{Around, CatchPanic, Deadline, Observe};
+use layers::{Around, CatchPanic, Deadline, Malformed, Observe};
 use limits::BySize;
 
 /// How long calls that were begun may hold up the end.
@@ -68,7 +71,11 @@ pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: Cancellati
     let health_service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
     let health = Health::new(reporter).await;
 
+    let admin_service = AdminServiceServer::new(AdminDoor::new(Arc::clone(&auth)))
+        .max_decoding_message_size(limits::REQUEST_BYTES_MAX)
+        .max_encoding_message_size(limits::ANSWER_BYTES_MAX);
     let mut routes = Routes::new(BySize::new(AuthDoor::new(Arc::clone(&auth))))
+        .add_service(admin_service)
         .add_service(health_service.max_decoding_message_size(limits::REQUEST_BYTES_MAX));
     if reflection {
         routes = add_reflection(routes)?;
@@ -86,13 +93,15 @@ pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: Cancellati
         .layer(Around(Observe { clock: auth.clock.clone() }))
         // Around all that can panic, and inside the log, which then has a code to write.
         .layer(Around(CatchPanic))
-        // Innermost, so that it counts the work and nothing else; what it drops at the deadline is the work alone.
+        // So that it counts reading and work and nothing else; what it drops at the deadline is the call alone.
         .layer(Around(Deadline))
+        // Innermost: it mends what the generated services say themselves.
+        .layer(Around(Malformed))
         .add_routes(routes.prepare())
         .serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
 
     let end = async {
-        health.follow(&readiness, &auth.store, &shutdown).await;
+        health.follow(&readiness, &auth, &shutdown).await;
         closing.cancel();
         health.dismiss().await;
         tokio::time::sleep(DRAIN).await;
@@ -113,3 +122,6 @@ fn add_reflection(routes: Routes) -> Result<Routes, GrpcError> {
         .add_service(describe().build_v1()?.max_decoding_message_size(limit))
         .add_service(describe().build_v1alpha()?.max_decoding_message_size(limit)))
 }
+
+#[cfg(test)]
+mod tests;

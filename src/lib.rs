@@ -25,6 +25,9 @@ pub mod http;
 /// Composition: settings in, a running service out.
 pub mod app;
 
+/// The command line: the server, and a client for people.
+pub mod cli;
+
 /// The contract, generated from `proto/`.
 pub mod proto;
 

@@ -144,6 +144,11 @@ impl Verifier {
         self.view.load().as_ref().map_or(Duration::MAX, |view| view.age(now))
     }
 
+    /// How current an answer given now is.
+    pub fn freshness(&self, now: Moment) -> Result<Freshness, NotFresh> {
+        self.view.load().as_ref().ok_or(NotFresh::NotLoaded)?.freshness(&self.settings, now)
+    }
+
     pub fn policy(&self) -> Result<Arc<Policy>, NotFresh> {
         self.view.load().as_ref().map(|view| Arc::clone(&view.policy)).ok_or(NotFresh::NotLoaded)
     }

@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::auth::Auth;
 use crate::proto::auth::v1::auth_service_server::SERVICE_NAME as AUTH_SERVICE;
 use crate::readiness::{Readiness, State};
-use crate::store::Store;
 
 /// The server itself.
 const SERVER: &str = "";
@@ -34,11 +34,11 @@ impl Health {
     }
 
     /// Follows until `stop`, and then says that nothing serves any more.
-    pub(super) async fn follow(&self, readiness: &Readiness, store: &Store, stop: &CancellationToken) {
+    pub(super) async fn follow(&self, readiness: &Readiness, auth: &Auth, stop: &CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.follow_readiness(readiness) => {}
-            () = self.follow_engines(store) => {}
+            () = self.follow_engines(auth) => {}
         }
         self.set_ready(false).await;
         self.set(LOGIN, false).await;
@@ -63,9 +63,9 @@ impl Health {
         }
     }
 
-    async fn follow_engines(&self, store: &Store) {
+    async fn follow_engines(&self, auth: &Auth) {
         loop {
-            let answered = tokio::time::timeout(PING_TIMEOUT, store.ping()).await;
+            let answered = tokio::time::timeout(PING_TIMEOUT, auth.store.ping()).await;
             self.set(LOGIN, matches!(answered, Ok(Ok(())))).await;
             tokio::time::sleep(PING_INTERVAL).await;
         }

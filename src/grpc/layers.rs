@@ -24,6 +24,8 @@ use crate::proto::auth::v1::auth_service_server::SERVICE_NAME as AUTH_SERVICE;
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_LEN_MAX: usize = 64;
 const GRPC_TIMEOUT: &str = "grpc-timeout";
+/// tonic ends calls at the caller's deadline too, from further out, as CANCELLED and without an id. Ours comes first.
+const AHEAD: Duration = Duration::from_millis(2);
 /// Of a method's path in the log. The longest of ours has half of that.
 const PATH_BYTES_MAX: usize = 128;
 
@@ -64,9 +66,7 @@ impl Middle for Observe {
         let mut line = AccessLine { method, trace, started, clock: self.clock, code: Code::Cancelled };
         async move {
             let Ok(mut response) = next.call(request).await;
-            // A refusal is all headers; what has none begins to answer.
-            line.code =
-                response.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()));
+            line.code = code(&response);
             if let Ok(id) = id {
                 response.headers_mut().insert(REQUEST_ID, id);
             }
@@ -143,6 +143,25 @@ impl Middle for CatchPanic {
     }
 }
 
+/// Of an answer that is all headers, as refusals are. What has no code yet has begun to answer.
+fn code(response: &Response<Body>) -> Code {
+    response.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+/// A message that cannot be read is the caller's fault. tonic calls it an internal error, which would wake somebody up;
+/// ours always have details.
+#[derive(Clone, Copy, Debug)]
+pub struct Malformed;
+
+impl Middle for Malformed {
+    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
+        let Ok(response) = next.call(request).await;
+        let is_tonics =
+            code(&response) == Code::Internal && !response.headers().contains_key(Status::GRPC_STATUS_DETAILS);
+        if is_tonics { status::malformed().into_http() } else { response }
+    }
+}
+
 /// Ends a call when the caller's deadline or ours has passed, whichever comes first.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline;
@@ -150,7 +169,7 @@ pub struct Deadline;
 impl Middle for Deadline {
     async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
         let cap = deadline_cap(request.uri().path());
-        let limit = caller_timeout(request.headers()).map_or(cap, |asked| asked.min(cap));
+        let limit = caller_timeout(request.headers()).map_or(cap, |asked| asked.saturating_sub(AHEAD).min(cap));
         match tokio::time::timeout(limit, next.call(request)).await {
             Ok(Ok(response)) => response,
             Err(_elapsed) => Status::deadline_exceeded("the deadline passed before there was an answer").into_http(),

@@ -51,6 +51,12 @@ pub fn internal() -> Status {
     Refusal::new(Code::Internal, Reason::Internal, INTERNAL).render(Repeat::Unsafe)
 }
 
+/// What is said of a message that could not be read.
+pub fn malformed() -> Status {
+    let message = "the message cannot be read: it is not what this method takes";
+    Refusal::new(Code::InvalidArgument, Reason::InvalidField, message).render(Repeat::Safe)
+}
+
 /// What the bearer may know of a token that is no good.
 pub fn token_reason(fault: TokenFault) -> Reason {
     match fault {

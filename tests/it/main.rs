@@ -6,6 +6,7 @@ mod people;
 mod raw;
 mod support;
 
+mod docs;
 mod feed;
 mod hostile;
 mod login;

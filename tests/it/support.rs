@@ -72,18 +72,7 @@ impl Server {
             app.run(async move { drop(stopped.await) }).await.unwrap();
         });
         let channel = connect(grpc).await;
-        Self {
-            auth,
-            clock,
-            grpc,
-            operations,
-            issuer,
-            admin_password,
-            channel,
-            stop: Some(stop),
-            task: Some(task),
-            dir,
-        }
+        Self { auth, clock, grpc, operations, issuer, admin_password, channel, stop: Some(stop), task: Some(task), dir }
     }
 
     /// Stops it and starts another on the same data.
@@ -186,7 +175,9 @@ impl Server {
     }
 
     pub(crate) async fn verify(&self, access_token: &str) -> pb::VerifyResponse {
-        self.verify_with(pb::VerifyRequest { access_token: access_token.to_owned(), ..Default::default() }).await.unwrap()
+        self.verify_with(pb::VerifyRequest { access_token: access_token.to_owned(), ..Default::default() })
+            .await
+            .unwrap()
     }
 
     /// Whether the holder of the token may do `permission`, in `tenant` or everywhere.

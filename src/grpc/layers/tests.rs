@@ -22,10 +22,6 @@ fn request(path: &str) -> Request<Body> {
     Request::builder().uri(path).body(Body::empty()).unwrap()
 }
 
-fn code(response: &Response<Body>) -> Code {
-    response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
-}
-
 #[test]
 fn a_plain_request_id_is_kept_and_any_other_replaced() {
     let long = "a".repeat(65);
@@ -101,6 +97,21 @@ async fn a_panic_is_an_answer() {
     let stack = Around(CatchPanic).layer(bad);
     assert_eq!(code(&stack.oneshot(request(VERIFY)).await.unwrap()), Code::Internal);
     assert_eq!(code(&stack.oneshot(request(LOGIN)).await.unwrap()), Code::Ok);
+}
+
+#[tokio::test]
+async fn only_tonics_own_internal_errors_are_the_callers() {
+    let answers = [
+        (Status::internal("failed to decode"), Code::InvalidArgument),
+        (status::internal(), Code::Internal),
+        (Status::out_of_range("too long"), Code::OutOfRange),
+    ];
+    for (status, seen) in answers {
+        let answering = service_fn(move |_request: Request<Body>| {
+            std::future::ready(Ok::<_, Infallible>(status.clone().into_http::<Body>()))
+        });
+        assert_eq!(code(&Around(Malformed).layer(answering).oneshot(request(VERIFY)).await.unwrap()), seen);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,258 @@
+//! Why somebody may or may not, step by step, from the store: what it says, and not what this replica remembers, is what
+//! an operator wants to know. Never shows a token.
+
+mod roles;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::auth::admin::Act;
+use crate::auth::error::AuthError;
+use crate::auth::{Auth, Call};
+use crate::domain::change::Revision;
+use crate::domain::id::{PrincipalId, SessionId, UserId};
+use crate::domain::permission::Tenant;
+use crate::domain::role::BoundRole;
+use crate::domain::standing::{EndCause, Fence, Floor, Owner, Standing};
+use crate::verifier::{Bearer, Check, Claims, Identity, TokenFault};
+
+/// Of whom the question is.
+pub enum Subject {
+    Principal(PrincipalId),
+    /// As it was presented.
+    Token(SecretString),
+}
+
+/// A judgement, told.
+#[derive(Debug)]
+pub struct Explanation {
+    /// None: allowed.
+    pub refusal: Option<Refusal>,
+    /// In order, down to the one that decided.
+    pub steps: Vec<Step>,
+    pub revision: Revision,
+}
+
+/// Why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Unknown,
+    Token(TokenFault),
+    PermissionMissing,
+}
+
+/// One step of a judgement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What was looked at: `token`, `session`, `user`, `client`, `binding`, `role`.
+    pub subject: &'static str,
+    /// It let the judgement go on, or granted.
+    pub held: bool,
+    /// For people.
+    pub text: String,
+}
+
+impl Step {
+    fn held(subject: &'static str, text: impl Into<String>) -> Self {
+        Self { subject, held: true, text: text.into() }
+    }
+
+    fn failed(subject: &'static str, text: impl Into<String>) -> Self {
+        Self { subject, held: false, text: text.into() }
+    }
+}
+
+/// What is to be judged by its roles, or why it came to no more.
+type Looked = Result<Vec<BoundRole>, Refusal>;
+
+/// What a token says of itself, once its signature was found good.
+struct Told {
+    user: UserId,
+    session: SessionId,
+    version: i64,
+}
+
+impl Auth {
+    pub async fn explain_access(
+        &self,
+        call: &Call,
+        bearer: &Bearer,
+        subject: &Subject,
+        check: &Check,
+    ) -> Result<Explanation, AuthError> {
+        let act = Act::new(call, bearer, "ExplainAccess");
+        self.permit(&act, "postern:access:explain", None)?;
+        let mut steps = Vec::new();
+        let bound = match subject {
+            Subject::Principal(PrincipalId::User(user)) => self.look_at_user(*user, &mut steps).await?,
+            Subject::Principal(PrincipalId::Client(id)) => {
+                let client = self.clients.anonymous();
+                if client.id == *id {
+                    steps.push(Step::held("client", "the client of the development profile"));
+                    Ok(client.roles.clone())
+                } else {
+                    steps.push(Step::failed("client", "there is no such client"));
+                    Err(Refusal::Unknown)
+                }
+            }
+            Subject::Token(token) => self.look_at_token(token, &mut steps).await?,
+        };
+        let refusal = match bound {
+            Err(refusal) => Some(refusal),
+            Ok(bound) => {
+                let policy = self.current_roles(bearer).await?.policy;
+                let (allowed, looked_at) = roles::judge(&policy, &bound, check, self.clock.now());
+                steps.extend(looked_at);
+                (!allowed).then_some(Refusal::PermissionMissing)
+            }
+        };
+        Ok(Explanation { refusal, steps, revision: self.store.head().await? })
+    }
+
+    async fn look_at_user(&self, user: UserId, steps: &mut Vec<Step>) -> Result<Looked, AuthError> {
+        let Some((owner, _now, fence)) = self.store.owner(user).await? else {
+            steps.push(Step::failed("user", "there is no such user"));
+            return Ok(Err(Refusal::Unknown));
+        };
+        if !owner.active {
+            steps.push(disabled(&owner.floor));
+            return Ok(Err(Refusal::Token(TokenFault::Revoked)));
+        }
+        steps.push(Step::held("user", "exists and is active"));
+        if fence.version > 0 {
+            steps.push(Step::held("session", format!("everybody was signed out at {}", fence.at)));
+        }
+        if owner.floor.version > 0 {
+            steps.push(Step::held("session", ended_below(&owner.floor)));
+        }
+        Ok(Ok(owner.bindings))
+    }
+
+    async fn look_at_token(&self, token: &SecretString, steps: &mut Vec<Step>) -> Result<Looked, AuthError> {
+        let token = token.expose_secret();
+        let (told, identity) = match self.verifier.identify(token, self.clock.moment())? {
+            Ok(Bearer { identity, .. }) => (Told::by(&identity), Ok(identity)),
+            Err(fault @ TokenFault::Invalid(why)) => {
+                steps.push(Step::failed("token", format!("not one of ours: {why}")));
+                return Ok(Err(Refusal::Token(fault)));
+            }
+            // Only tokens with a good signature are found expired or revoked, so what they say can be read.
+            Err(fault @ (TokenFault::Expired | TokenFault::Revoked)) => match Told::read(token) {
+                Some(told) => (told, Err(fault)),
+                None => return Err(AuthError::internal("a token that was proven cannot be read")),
+            },
+        };
+        let standing = self.store.standing(told.user, told.session).await?;
+        steps.push(Step::held("token", "genuine"));
+        let owner = match look_at_standing(&told, standing, steps) {
+            Ok(owner) => owner,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        match identity {
+            Ok(identity) => Ok(Ok(bindings_of(&identity, owner, steps))),
+            Err(TokenFault::Expired) => {
+                steps.push(Step::failed("token", "has expired"));
+                Ok(Err(Refusal::Token(TokenFault::Expired)))
+            }
+            // A store that was thrown back may not know what its verifiers do.
+            Err(fault) => {
+                steps.push(Step::failed("session", "ended, as this replica remembers; the store does not"));
+                Ok(Err(Refusal::Token(fault)))
+            }
+        }
+    }
+}
+
+impl Told {
+    fn by(identity: &Identity) -> Self {
+        Self { user: identity.user(), session: identity.session(), version: identity.version() }
+    }
+
+    fn read(token: &str) -> Option<Self> {
+        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+        let claims: Claims = serde_json::from_slice(&payload).ok()?;
+        Some(Self { user: claims.sub.parse().ok()?, session: claims.sid.parse().ok()?, version: claims.ver })
+    }
+}
+
+/// Whether session and user are alive, in the verifier's order.
+fn look_at_standing(told: &Told, standing: Standing, steps: &mut Vec<Step>) -> Result<Owner, Refusal> {
+    let revoked = Refusal::Token(TokenFault::Revoked);
+    let Standing { fence, owner, revoked: end, .. } = standing;
+    if told.version < fence.version {
+        steps.push(Step::failed("session", behind(&fence)));
+        return Err(revoked);
+    }
+    if let Some(end) = end {
+        steps.push(Step::failed("session", format!("{} at {}", cause(end.cause), end.time)));
+        return Err(revoked);
+    }
+    let Some(owner) = owner else {
+        steps.push(Step::failed("user", "was deleted"));
+        return Err(revoked);
+    };
+    if told.version < owner.floor.version && owner.floor.except != Some(told.session) {
+        let step =
+            if owner.active { Step::failed("session", ended_below(&owner.floor)) } else { disabled(&owner.floor) };
+        steps.push(step);
+        return Err(revoked);
+    }
+    steps.push(Step::held("session", "has not ended"));
+    steps.push(Step::held("user", if owner.active { "exists and is active" } else { "exists and is disabled" }));
+    Ok(owner)
+}
+
+/// The roles that count for a living token.
+fn bindings_of(identity: &Identity, owner: Owner, steps: &mut Vec<Step>) -> Vec<BoundRole> {
+    let narrowed = identity.tenant();
+    if let Some(tenant) = narrowed {
+        steps.push(Step::held("token", format!("narrowed to tenant {tenant} at sign-in")));
+    }
+    if identity.version() < owner.roles_at {
+        steps.push(Step::held(
+            "token",
+            "older than the last change of the user's roles, so these count as they are now",
+        ));
+        owner.bindings.into_iter().filter(|bound| reaches(bound, narrowed)).collect()
+    } else {
+        steps.push(Step::held("token", "carries the user's roles as they are"));
+        identity.bindings().cloned().collect()
+    }
+}
+
+/// As the verifier has it: a sign-in that was narrowed to one tenant stays so.
+fn reaches(bound: &BoundRole, narrowed: Option<&Tenant>) -> bool {
+    narrowed.is_none() || bound.scope.reaches(narrowed)
+}
+
+fn disabled(floor: &Floor) -> Step {
+    let since = if floor.cause == EndCause::UserDisabled { format!(", since {}", floor.at) } else { String::new() };
+    Step::failed("user", format!("is disabled{since}"))
+}
+
+fn behind(fence: &Fence) -> String {
+    format!("everybody was signed out at {}", fence.at)
+}
+
+fn ended_below(floor: &Floor) -> String {
+    let but_one = if floor.except.is_some() { ", save one" } else { "" };
+    format!("all of the user's sessions until {}{but_one}: {}", floor.at, cause(floor.cause))
+}
+
+const fn cause(cause: EndCause) -> &'static str {
+    match cause {
+        EndCause::Logout => "signed out",
+        EndCause::EndedByUser => "ended by the user",
+        EndCause::EndedByAdmin => "ended by an administrator",
+        EndCause::RefreshReused => "ended because a spent refresh token came back",
+        EndCause::Idle => "ended because nobody used it",
+        EndCause::Expired => "ended at the end of its life",
+        EndCause::CredentialChanged => "ended because the password was changed",
+        EndCause::UserDisabled => "ended because the user was disabled",
+        EndCause::Replaced => "ended because the device signed in again",
+        EndCause::SessionLimit => "ended because the user had too many",
+        EndCause::Lost => "lost",
+        EndCause::EndedForAll => "ended for everybody",
+    }
+}

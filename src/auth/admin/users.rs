@@ -1,0 +1,219 @@
+//! Users: who there is, and who may sign in.
+
+use secrecy::ExposeSecret as _;
+use uuid::Uuid;
+
+use crate::auth::admin::{Act, LAST_ADMINISTRATOR, log_if, note, page};
+use crate::auth::error::AuthError;
+use crate::auth::{Auth, Call};
+use crate::domain::account::{Profile, User, UserState};
+use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::change::Revision;
+use crate::domain::id::UserId;
+use crate::domain::password::Password;
+use crate::store::{
+    ChangeUserError, Changed, CreateUserError, NewUser, ProfileChange, Taken, UpdateUserError, UserKey,
+};
+use crate::verifier::Bearer;
+
+const READ: &str = "postern:users:read";
+const WRITE: &str = "postern:users:write";
+const DELETE: &str = "postern:users:delete";
+
+/// A user to be made.
+pub struct CreateUser {
+    pub profile: Profile,
+    pub password: Option<Password>,
+    /// Makes a retry safe.
+    pub request_id: Option<Uuid>,
+}
+
+/// Which users to list, in the order of their ids.
+pub struct ListUsers {
+    /// Of e-mail address, user name or display name; empty: all.
+    pub prefix: String,
+    pub state: Option<UserState>,
+    pub after: Option<UserId>,
+    pub page_size: u32,
+}
+
+impl Auth {
+    pub async fn create_user(
+        &self,
+        call: &Call,
+        bearer: &Bearer,
+        create: CreateUser,
+    ) -> Result<(User, Revision), AuthError> {
+        let id = UserId::generate();
+        let act = Act::new(call, bearer, "CreateUser").on(id);
+        self.permit(&act, WRITE, None)?;
+        let password_hash = match create.password {
+            Some(password) => {
+                password.check_new(self.rules.password_min_length)?;
+                Some(self.passwords.hash(password).await?)
+            }
+            None => None,
+        };
+        let CreateUser { profile, request_id, .. } = create;
+        let new = NewUser { id, profile, password_hash, request_id, bindings: Vec::new() };
+        let event = act.event(AuditKind::UserCreated, self.clock.now());
+        let created = self.store.create_user(&new, &event).await.map_err(|why| match why {
+            CreateUserError::Taken(what) => taken(what),
+            CreateUserError::UnknownRole(_) => AuthError::internal(why),
+            CreateUserError::Store(why) => why.into(),
+        })?;
+        log_if(!created.repeated, &event);
+        Ok((created.user, self.seen(created.revision).await))
+    }
+
+    pub async fn get_user(&self, call: &Call, bearer: &Bearer, key: &UserKey) -> Result<User, AuthError> {
+        let act = Act::new(call, bearer, "GetUser");
+        self.permit(&act, READ, None)?;
+        self.store.user(key).await?.ok_or(AuthError::NotFound { what: "user" })
+    }
+
+    /// One page, and whether there are more.
+    pub async fn list_users(
+        &self,
+        call: &Call,
+        bearer: &Bearer,
+        list: &ListUsers,
+    ) -> Result<(Vec<User>, bool), AuthError> {
+        let act = Act::new(call, bearer, "ListUsers");
+        self.permit(&act, READ, None)?;
+        let users = self.store.list_users(&list.prefix, list.state, list.after, list.page_size + 1).await?;
+        Ok(page(users, list.page_size))
+    }
+
+    pub async fn update_user(
+        &self,
+        call: &Call,
+        bearer: &Bearer,
+        id: UserId,
+        etag: Option<&str>,
+        change: ProfileChange,
+    ) -> Result<(User, Revision), AuthError> {
+        let act = Act::new(call, bearer, "UpdateUser").on(id);
+        self.permit(&act, WRITE, None)?;
+        // Who can give a user another address can sign in as them by the mail that is sent there.
+        self.stay_above(&act, id).await?;
+        let mut event = act.event(AuditKind::UserUpdated, self.clock.now());
+        event.detail.push(("fields", fields(&change).join(" ")));
+        let (user, revision) = self.store.update_user(id, etag, change, &event).await.map_err(|why| match why {
+            UpdateUserError::NotFound => AuthError::NotFound { what: "user" },
+            UpdateUserError::StaleEtag => AuthError::EtagMismatch,
+            UpdateUserError::Taken(what) => taken(what),
+            UpdateUserError::Store(why) => why.into(),
+        })?;
+        log_if(true, &event);
+        Ok((user, self.seen(revision).await))
+    }
+
+    /// Ends all sessions, and lets the user sign in no more.
+    pub async fn disable_user(
+        &self,
+        call: &Call,
+        bearer: &Bearer,
+        id: UserId,
+        words: &str,
+    ) -> Result<Revision, AuthError> {
+        let act = Act::new(call, bearer, "DisableUser").on(id);
+        let event = self.change_of(&act, WRITE, id, AuditKind::UserDisabled, words).await?;
+        self.changed(self.store.disable_user(id, &event).await, &event).await
+    }
+
+    /// Lets the user sign in again. What was ended stays ended.
+    pub async fn enable_user(
+        &self,
+        call: &Call,
+        bearer: &Bearer,
+        id: UserId,
+        words: &str,
+    ) -> Result<Revision, AuthError> {
+        let act = Act::new(call, bearer, "EnableUser").on(id);
+        let event = self.change_of(&act, WRITE, id, AuditKind::UserEnabled, words).await?;
+        self.changed(self.store.enable_user(id, &event).await, &event).await
+    }
+
+    /// Deletes a user for good. One who is not there is no error: a retry must not fail.
+    pub async fn delete_user(
+        &self,
+        call: &Call,
+        bearer: &Bearer,
+        id: UserId,
+        words: &str,
+    ) -> Result<Revision, AuthError> {
+        let act = Act::new(call, bearer, "DeleteUser").on(id);
+        let event = self.change_of(&act, DELETE, id, AuditKind::UserDeleted, words).await?;
+        self.changed(self.store.delete_user(id, &event).await, &event).await
+    }
+
+    /// Sets a password and ends all sessions.
+    pub async fn set_password(
+        &self,
+        call: &Call,
+        bearer: &Bearer,
+        id: UserId,
+        password: Password,
+    ) -> Result<Revision, AuthError> {
+        let act = Act::new(call, bearer, "SetPassword").on(id);
+        let event = self.change_of(&act, WRITE, id, AuditKind::PasswordSet, "").await?;
+        password.check_new(self.rules.password_min_length)?;
+        let hash = self.passwords.hash(password).await?;
+        let set = self.store.set_password(id, hash.expose_secret(), &event).await;
+        self.changed(set.map(|revision| Changed { changed: true, revision }), &event).await
+    }
+
+    /// The event of a change to one user, once its actor may make it.
+    async fn change_of(
+        &self,
+        act: &Act<'_>,
+        permission: &'static str,
+        id: UserId,
+        kind: AuditKind,
+        words: &str,
+    ) -> Result<AuditEvent, AuthError> {
+        self.permit(act, permission, None)?;
+        self.stay_above(act, id).await?;
+        let mut event = act.event(kind, self.clock.now());
+        note(&mut event, words);
+        Ok(event)
+    }
+
+    async fn changed(
+        &self,
+        change: Result<Changed, ChangeUserError>,
+        event: &AuditEvent,
+    ) -> Result<Revision, AuthError> {
+        let Changed { changed, revision } = change.map_err(|why| match why {
+            ChangeUserError::NotFound => AuthError::NotFound { what: "user" },
+            ChangeUserError::LastAdministrator => AuthError::LastOne { why: LAST_ADMINISTRATOR },
+            ChangeUserError::Store(why) => why.into(),
+        })?;
+        log_if(changed, event);
+        Ok(self.seen(revision).await)
+    }
+}
+
+fn taken(what: Taken) -> AuthError {
+    AuthError::IdentifierTaken {
+        field: match what {
+            Taken::Email => "email",
+            Taken::UserName => "user_name",
+            Taken::ExternalId => "external_id",
+        },
+    }
+}
+
+/// Which fields a change sets; their values are personal data, and the audit log is kept for good.
+fn fields(change: &ProfileChange) -> Vec<&'static str> {
+    let ProfileChange { external_id, email, email_verified, user_name, display_name } = change;
+    let all = [
+        (external_id.is_some(), "external_id"),
+        (email.is_some(), "email"),
+        (email_verified.is_some(), "email_verified"),
+        (user_name.is_some(), "user_name"),
+        (display_name.is_some(), "display_name"),
+    ];
+    all.into_iter().filter_map(|(set, name)| set.then_some(name)).collect()
+}

@@ -1,0 +1,98 @@
+//! `postern admin`: administration through `AdminService`, by the person who is signed in.
+
+mod bindings;
+mod operation;
+mod policy;
+mod roles;
+mod users;
+
+use super::args::admin::{AdminArgs, Area, Keys};
+use super::caller::Caller;
+use super::failure::Failure;
+use super::output::Answer;
+use crate::domain::id::UserId;
+use crate::proto::admin::v1::get_user_request::Key;
+use crate::proto::admin::v1::scope::Where;
+use crate::proto::admin::v1::{GetUserRequest, GetUserResponse, Scope, User};
+
+const EXTERNAL: &str = "ext:";
+
+/// As many as a page may have.
+const PAGE: i32 = 500;
+
+pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
+    let caller = Caller::new(&args.client)?;
+    match args.area {
+        Area::Users(command) => users::run(&caller, command).await,
+        Area::Roles(command) => roles::run(&caller, command).await,
+        Area::Policy(command) => policy::run(&caller, command).await,
+        Area::Bindings(command) => bindings::run(&caller, command).await,
+        Area::Explain(command) => operation::explain(&caller, command).await,
+        Area::Keys(Keys::List) => operation::keys(&caller).await,
+        Area::Fence(command) => operation::fence(&caller, command).await,
+        Area::Server => operation::server(&caller).await,
+    }
+}
+
+/// The id behind what a person calls a user.
+pub(super) async fn user_id(caller: &Caller, name: &str) -> Result<String, Failure> {
+    match key(name) {
+        Key::Id(id) => Ok(id),
+        key => Ok(get_user(caller, key).await?.user.unwrap_or_default().id),
+    }
+}
+
+async fn get_user(caller: &Caller, key: Key) -> Result<GetUserResponse, Failure> {
+    let request = GetUserRequest { key: Some(key) };
+    let answer = caller.admin(request, async |mut client, request| client.get_user(request).await).await?;
+    match &answer.user {
+        Some(user) if !user.id.is_empty() => Ok(answer),
+        // An empty id would widen the next request to everybody.
+        _ => Err(Failure::local("the server's answer names no user")),
+    }
+}
+
+fn key(name: &str) -> Key {
+    if name.parse::<UserId>().is_ok() {
+        Key::Id(name.to_owned())
+    } else if let Some(external) = name.strip_prefix(EXTERNAL) {
+        Key::ExternalId(external.to_owned())
+    } else {
+        Key::Identifier(name.to_owned())
+    }
+}
+
+/// What a person would call the user.
+fn name_of(user: &User) -> &str {
+    [&user.email, &user.user_name, &user.display_name].into_iter().find(|name| !name.is_empty()).unwrap_or(&user.id)
+}
+
+/// A place on the wire; nothing if none is named.
+fn scope(tenant: Option<String>, everywhere: bool) -> Option<Scope> {
+    let place = match tenant {
+        Some(tenant) => Some(Where::Tenant(tenant)),
+        None => everywhere.then_some(Where::Everywhere(true)),
+    };
+    place.map(|place| Scope { r#where: Some(place) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_an_id_an_external_id_or_a_name() {
+        let id = "019a8c1e-0000-7000-8000-00000000b7f3";
+        assert_eq!(key(id), Key::Id(id.to_owned()));
+        assert_eq!(key("ext:42"), Key::ExternalId("42".to_owned()));
+        assert_eq!(key("mira@example.com"), Key::Identifier("mira@example.com".to_owned()));
+        assert_eq!(key("admin"), Key::Identifier("admin".to_owned()));
+    }
+
+    #[test]
+    fn a_place_is_never_wider_than_what_was_said() {
+        assert_eq!(scope(None, false), None);
+        assert_eq!(scope(Some("acme".to_owned()), false).unwrap().r#where, Some(Where::Tenant("acme".to_owned())));
+        assert_eq!(scope(None, true).unwrap().r#where, Some(Where::Everywhere(true)));
+    }
+}

@@ -1,0 +1,243 @@
+//! The tree of commands and flags. `--help` is how most people learn Postern, so each command shows how it is used and
+//! what comes next.
+
+pub(super) mod admin;
+mod help;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::exit::Exit;
+use super::output::Output;
+
+/// Where a server on this machine listens unless told otherwise.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7301";
+
+/// What was asked on the command line.
+#[derive(Parser)]
+#[command(
+    name = "postern",
+    version,
+    about = "A gRPC authentication service. Without a command it serves; the commands are a client for people.",
+    args_conflicts_with_subcommands = true,
+    subcommand_value_name = "COMMAND",
+    after_help = help::ROOT
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+impl Cli {
+    /// Reads the arguments of a process. `Err` holds how to end: help and version are done, all else is refused.
+    pub fn parse_from_process(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, Exit> {
+        use clap::FromArgMatches as _;
+        let parsed = help::command().try_get_matches_from(arguments).and_then(|found| Self::from_arg_matches(&found));
+        parsed.map_err(|error| {
+            // Clap would exit with 2; here everything refused is 1. Nobody is left to hear that printing failed.
+            error.print().unwrap_or_default();
+            if error.use_stderr() { Exit::Refused } else { Exit::Done }
+        })
+    }
+
+    /// Whether this process is to be a server.
+    pub const fn serves(&self) -> bool {
+        self.command.is_none()
+    }
+}
+
+/// How the server is started. Everything not named here is set by `--set`, a file or the environment.
+#[derive(Args)]
+pub(super) struct ServeArgs {
+    /// Settings in TOML [default: ./postern.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// What the server may take for granted about its surroundings [default: development]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Where the embedded store and the master key are kept [default: ./postern-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Where gRPC is served [default: 127.0.0.1:7301]
+    #[arg(long = "listen.grpc", value_name = "ADDR")]
+    listen_grpc: Option<String>,
+    /// Where liveness and readiness are served [default: 127.0.0.1:7303]
+    #[arg(long = "listen.operations", value_name = "ADDR")]
+    listen_operations: Option<String>,
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value,
+          help = "Any setting by its dotted key; not for secrets, which every process could read here")]
+    set: Vec<(String, String)>,
+}
+
+impl ServeArgs {
+    /// As dotted keys, which win over the file and the environment.
+    pub(super) fn overrides(&self) -> Vec<(String, String)> {
+        let flags = [
+            ("profile", &self.profile),
+            ("data_dir", &self.data),
+            ("listen.grpc", &self.listen_grpc),
+            ("listen.operations", &self.listen_operations),
+        ];
+        let named = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+        self.set.iter().cloned().chain(named).collect()
+    }
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Ask a server whether it serves
+    #[command(after_help = help::HEALTH)]
+    Health(HealthArgs),
+    /// Sign in and keep the tokens on this machine
+    #[command(after_help = help::LOGIN)]
+    Login(LoginArgs),
+    /// Show who is signed in, until when, and with which roles
+    #[command(after_help = help::WHOAMI)]
+    Whoami(ClientArgs),
+    /// Trade the refresh token for the next pair of tokens
+    #[command(after_help = help::REFRESH)]
+    Refresh(RefreshArgs),
+    /// Ask whether a token is good, and whether its owner may do something
+    #[command(after_help = help::VERIFY)]
+    Verify(VerifyArgs),
+    /// List sessions: where somebody is signed in
+    #[command(after_help = help::SESSIONS)]
+    Sessions(SessionsArgs),
+    /// End one session, or all of them
+    #[command(after_help = help::REVOKE)]
+    Revoke(RevokeArgs),
+    /// End this session and forget its tokens
+    #[command(after_help = help::LOGOUT)]
+    Logout(ClientArgs),
+    /// Manage users, roles, bindings and keys
+    #[command(after_help = help::ADMIN)]
+    Admin(Box<admin::AdminArgs>),
+}
+
+/// Which server to ask, and how to print its answer.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Options of every client command")]
+pub(super) struct ClientArgs {
+    /// The server's gRPC address
+    #[arg(long, value_name = "URL", env = "POSTERN_SERVER", default_value = DEFAULT_SERVER, hide_env_values = true,
+          global = true)]
+    pub(super) server: String,
+    /// Print the answer as JSON (proto3 mapping), errors too
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+impl ClientArgs {
+    pub(super) fn output(&self) -> Output {
+        Output::new(self.json)
+    }
+}
+
+#[derive(Args)]
+pub(super) struct HealthArgs {
+    /// Which service: empty for the server, postern.auth.v1.AuthService, postern.login
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(super) service: String,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+#[derive(Args)]
+pub(super) struct LoginArgs {
+    /// E-mail or user name; asked for if left out
+    pub(super) identifier: Option<String>,
+    /// Only this tenant's roles, and those that hold everywhere
+    #[arg(long, value_name = "TENANT")]
+    pub(super) tenant: Option<String>,
+    /// Put the tokens into the JSON
+    #[arg(long, requires = "json")]
+    pub(super) show_tokens: bool,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+#[derive(Args)]
+pub(super) struct RefreshArgs {
+    /// Put the tokens into the JSON
+    #[arg(long, requires = "json")]
+    pub(super) show_tokens: bool,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+#[derive(Args)]
+pub(super) struct VerifyArgs {
+    /// A permission that must hold, such as orders:refund; may be repeated, then all must
+    #[arg(long, value_name = "PERMISSION")]
+    pub(super) require: Vec<String>,
+    /// A permission to be told about, without effect on the decision; may be repeated
+    #[arg(long, value_name = "PERMISSION")]
+    pub(super) ask: Vec<String>,
+    /// The tenant in which the permissions are asked for [default: only what holds everywhere]
+    #[arg(long, value_name = "TENANT")]
+    pub(super) tenant: Option<String>,
+    /// At most so long ago must the person have signed in, such as 15m
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(super) max_age: Option<Duration>,
+    /// How strong the sign-in must be
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) level: Option<Level>,
+    /// Judge the access token on standard input instead of one's own
+    #[arg(long)]
+    pub(super) token_stdin: bool,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+/// One factor or two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Level {
+    Single,
+    Multi,
+}
+
+#[derive(Args)]
+pub(super) struct SessionsArgs {
+    /// Also those that ended, with their cause
+    #[arg(long)]
+    pub(super) all: bool,
+    /// Somebody else's: id, e-mail, user name or ext:ID. Needs postern:sessions:read
+    #[arg(long, value_name = "USER")]
+    pub(super) user: Option<String>,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+#[derive(Args)]
+pub(super) struct RevokeArgs {
+    /// The session, as `postern sessions` lists it
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(super) session: Option<String>,
+    /// All sessions
+    #[arg(long)]
+    pub(super) all: bool,
+    /// All but the one that this machine is signed in with
+    #[arg(long, requires = "all")]
+    pub(super) keep_current: bool,
+    /// Somebody else's: id, e-mail, user name or ext:ID. Needs postern:sessions:revoke
+    #[arg(long, value_name = "USER", conflicts_with = "keep_current")]
+    pub(super) user: Option<String>,
+    /// For the audit log
+    #[arg(long, value_name = "TEXT", requires = "user")]
+    pub(super) note: Option<String>,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE, such as sessions.idle_ttl=7d"),
+    }
+}

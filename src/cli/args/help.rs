@@ -1,0 +1,201 @@
+//! What stands below the flags in `--help`: examples, and what comes next. And the groups of the root, which clap does
+//! not have.
+
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
+
+use super::Cli;
+use crate::cli::table::{Lines, padded};
+
+/// The commands a person meets, by what they are for. Serving itself is no command.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Serve", &["health"]),
+    ("Use", &["login", "whoami", "refresh", "verify", "sessions", "revoke", "logout"]),
+    ("Administer", &["admin"]),
+];
+
+const NAME_WIDTH: usize = 16;
+
+/// The whole tree, with the commands of the root in groups.
+pub(super) fn command() -> Command {
+    let command = Cli::command();
+    let mut groups = Lines::default();
+    for (group, names) in GROUPS {
+        groups.add(format_args!("\n{group}:"));
+        if group == "Serve" {
+            groups.add(entry("(no command)", "Start the server, with the options below"));
+        }
+        for subcommand in command.get_subcommands().filter(|subcommand| names.contains(&subcommand.get_name())) {
+            let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
+            groups.add(entry(subcommand.get_name(), &about));
+            if subcommand.get_name() == "admin" {
+                for inner in subcommand.get_subcommands() {
+                    let about = inner.get_about().map(ToString::to_string).unwrap_or_default();
+                    groups.add(entry(&format!("admin {}", inner.get_name()), &about));
+                }
+            }
+        }
+    }
+    let groups = groups.finish();
+    let options = "Options of the server:\n{options}";
+    compact(command)
+        .help_template(format!("{{about}}\n\n{{usage-heading}} {{usage}}\n{groups}\n{options}{{after-help}}"))
+}
+
+fn entry(name: &str, about: &str) -> String {
+    format!("  {} {about}", padded(name, NAME_WIDTH))
+}
+
+/// One form of help. Clap's long one puts three lines where one will do, and pushes the examples off the screen.
+fn compact(command: Command) -> Command {
+    let help =
+        Arg::new("help").short('h').long("help").action(ArgAction::HelpShort).help("Print help").display_order(900);
+    command.disable_help_flag(true).arg(help).mut_subcommands(compact)
+}
+
+pub(super) const ROOT: &str = "\
+Examples:
+  postern                                     serve on this machine, nothing to set up
+  postern login admin                         sign in; the first start printed the password
+  postern verify --require orders:refund      may I? Exit code 0: yes, 3: no
+
+Exit codes: 0 allowed or done, 1 refused input, 3 denied, 4 not authenticated, 5 unavailable.
+`postern COMMAND --help` has examples for each command.";
+
+pub(super) const HEALTH: &str = "\
+Examples:
+  postern health
+  postern health --service postern.login      whether sign-ins work, for dashboards
+
+Exits with 0 if it serves, with 5 if not or if nobody answers.";
+
+pub(super) const LOGIN: &str = "\
+The password is asked for, or read as one line of standard input; it is never an argument.
+
+Examples:
+  postern login admin
+  postern login mira@example.com --server http://auth.internal:7301
+  postern login admin < password-file
+
+Next: postern whoami, postern verify --require PERMISSION, postern sessions";
+
+pub(super) const WHOAMI: &str = "\
+Examples:
+  postern whoami
+  postern whoami --json
+
+Next: postern sessions, postern logout";
+
+pub(super) const REFRESH: &str = "\
+The other commands refresh by themselves; this one is for watching it, or for handing a token to another program.
+
+Examples:
+  postern refresh
+  postern refresh --json --show-tokens | jq -r .tokens.accessToken";
+
+pub(super) const VERIFY: &str = "\
+Examples:
+  postern verify                              is my token good?
+  postern verify --require orders:refund --tenant acme
+  postern verify --token-stdin --max-age 15m < token
+
+Exits with 0 on ALLOW, 3 on DENY, 4 on UNAUTHENTICATED and STEP_UP.
+Next, after DENY: postern admin explain USER PERMISSION";
+
+pub(super) const SESSIONS: &str = "\
+The session of this machine is marked with `*`.
+
+Examples:
+  postern sessions
+  postern sessions --all                      also ended ones, and why they ended
+  postern sessions --user mira@example.com
+
+Next: postern revoke SESSION";
+
+pub(super) const REVOKE: &str = "\
+The tokens of an ended session are refused at once, everywhere.
+
+Examples:
+  postern revoke 019a8c1f-3d7e-7c52-9d4e-5a0c1b2e02d1
+  postern revoke --all --keep-current         sign out everywhere else
+  postern revoke --all --user mira@example.com --note \"laptop stolen\"
+
+Next: postern sessions --all";
+
+pub(super) const LOGOUT: &str = "\
+Examples:
+  postern logout
+
+Next: postern login";
+
+pub(super) const ADMIN: &str = "\
+USER is an id, an e-mail, a user name, or ext:ID for the id in an older system.
+
+Examples:
+  postern admin users create mira@example.com
+  postern admin roles put clerk --allow 'orders:*'
+  postern admin bindings grant mira@example.com clerk --tenant acme
+
+Next: postern admin explain mira@example.com orders:refund --tenant acme";
+
+pub(super) const USERS: &str = "\
+Examples:
+  postern admin users create mira@example.com --display-name Mira
+  postern admin users list --query mi
+  postern admin users disable mira@example.com --note \"left the company\"
+
+Next: postern admin bindings grant USER ROLE --tenant TENANT";
+
+pub(super) const ROLES: &str = "\
+A pattern is a permission in which `*` stands for one segment and a last `**` for one or more.
+
+Examples:
+  postern admin roles put clerk --allow 'orders:*' --allow customers:read
+  postern admin roles put manager --inherit clerk --allow 'reports:**'
+  postern admin roles show clerk
+
+Next: postern admin bindings grant USER ROLE --tenant TENANT";
+
+pub(super) const POLICY: &str = "\
+A policy file is all roles but the built-in ones, in TOML or JSON:
+  [[roles]]
+  id = \"clerk\"
+  description = \"Takes orders\"
+  patterns = [\"orders:*\", \"customers:read\"]
+  inherits = []
+
+Examples:
+  postern admin policy export > roles.toml
+  postern admin policy apply roles.toml --dry-run
+  postern admin policy apply roles.toml";
+
+pub(super) const BINDINGS: &str = "\
+Examples:
+  postern admin bindings grant mira@example.com clerk --tenant acme
+  postern admin bindings grant mira@example.com auditor --everywhere --until 8h
+  postern admin bindings list --user mira@example.com
+
+Next: postern admin explain USER PERMISSION";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  postern admin explain mira@example.com orders:refund --tenant acme
+  postern admin explain --token-stdin orders:refund < token
+
+Exits with 0 if allowed, with 3 if not.";
+
+pub(super) const KEYS: &str = "\
+Examples:
+  postern admin keys list";
+
+pub(super) const FENCE: &str = "\
+Needed after the store was restored from a backup, or when keys may be known. Everybody, you too, signs in again.
+
+Examples:
+  postern admin fence --confirm http://127.0.0.1:7301 --note \"restored from backup\"
+
+Next: postern login";
+
+pub(super) const SERVER: &str = "\
+Examples:
+  postern admin server
+  postern admin server --json";

@@ -1,0 +1,182 @@
+//! Calls to a server, with the stored tokens, which are refreshed when they near their end.
+
+mod server;
+
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+
+use super::args::ClientArgs;
+use super::failure::{Circumstances, Failure, reason_in};
+use super::output::Output;
+use super::state::{Locked, SignedIn, States};
+use crate::clock::Clock;
+use crate::domain::time::Timestamp;
+use crate::proto::admin::v1::admin_service_client::AdminServiceClient;
+use crate::proto::auth::v1::auth_service_client::AuthServiceClient;
+use crate::proto::auth::v1::{Device, Reason, RefreshRequest, RefreshResponse};
+use server::Server;
+
+pub(super) const USER_AGENT: &str = concat!("postern/", env!("CARGO_PKG_VERSION"));
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Above the server's own longest deadline, that of Login.
+const CALL_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// An access token this near its end might not survive the call.
+const NEAR_ITS_END: Duration = Duration::from_secs(30);
+
+/// As many code points as the contract takes.
+const DEVICE_NAME_CHARS: usize = 64;
+
+/// A server, and what is known on this machine of being signed in there.
+pub(super) struct Caller {
+    server: Server,
+    channel: Channel,
+    /// Not everybody has a home: a container that only asks for health needs none.
+    states: Result<States, Failure>,
+    pub(super) clock: Clock,
+    pub(super) output: Output,
+}
+
+impl Caller {
+    pub(super) fn new(args: &ClientArgs) -> Result<Self, Failure> {
+        let server: Server = args.server.parse()?;
+        let endpoint = Endpoint::from_shared(server.url().to_owned())
+            .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
+            .map_err(|error| Failure::local(format!("--server {}: {error}", args.server.escape_debug())))?;
+        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
+        let (states, clock) = (States::of_this_person(), Clock::default());
+        Ok(Self { server, channel, states, clock, output: args.output() })
+    }
+
+    /// As the state file names it.
+    pub(super) fn server(&self) -> &str {
+        self.server.url()
+    }
+
+    /// Whether what is sent could be read on the way.
+    pub(super) fn is_exposed(&self) -> bool {
+        !self.server.is_on_this_machine()
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// This machine, as the contract describes a device.
+    pub(super) fn device(&self) -> Device {
+        let name = format!("postern on {}", rustix::system::uname().nodename().to_string_lossy());
+        Device {
+            ip_address: self.server.own_address().map(|address| address.to_string()).unwrap_or_default(),
+            user_agent: USER_AGENT.to_owned(),
+            display_name: name.chars().take(DEVICE_NAME_CHARS).collect(),
+        }
+    }
+
+    pub(super) fn states(&self) -> Result<&States, Failure> {
+        self.states.as_ref().map_err(Clone::clone)
+    }
+
+    /// What the state file knows, however old.
+    pub(super) fn signed_in(&self) -> Result<SignedIn, Failure> {
+        self.states()?.read(self.server())?.ok_or_else(|| Failure::not_signed_in(self.server()))
+    }
+
+    /// A call of `AuthService`; what it needs of the person stands in the message.
+    pub(super) async fn auth<M, R>(
+        &self,
+        message: M,
+        call: impl AsyncFnOnce(AuthServiceClient<Channel>, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Status> {
+        let mut request = Request::new(message);
+        request.set_timeout(CALL_TIMEOUT);
+        Ok(call(AuthServiceClient::new(self.channel()), request).await?.into_inner())
+    }
+
+    /// A call of `AdminService` by the person who is signed in.
+    pub(super) async fn admin<M: Clone, R>(
+        &self,
+        message: M,
+        call: impl AsyncFn(AdminServiceClient<Channel>, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        self.with_token(async |signed_in: &SignedIn| {
+            let mut request = Request::new(message.clone());
+            request.set_timeout(CALL_TIMEOUT);
+            let mut bearer: tonic::metadata::AsciiMetadataValue = format!("Bearer {}", signed_in.access_token)
+                .parse()
+                .map_err(|_no_header| Status::unauthenticated("the stored access token is damaged"))?;
+            bearer.set_sensitive(true);
+            request.metadata_mut().insert("authorization", bearer);
+            Ok(call(AdminServiceClient::new(self.channel()), request).await?.into_inner())
+        })
+        .await
+    }
+
+    /// A call that needs the person's access token. It is refreshed before, when it nears its end, or once after, when
+    /// the server says that it is past it.
+    pub(super) async fn with_token<R>(&self, call: impl AsyncFn(&SignedIn) -> Result<R, Status>) -> Result<R, Failure> {
+        let signed_in = self.fresh().await?;
+        let answer = match call(&signed_in).await {
+            Err(status) if reason_in(&status) == Some(Reason::TokenExpired) => {
+                let renewed = self.renewed(&signed_in.access_token).await?;
+                call(&renewed).await
+            }
+            answer => answer,
+        };
+        answer.map_err(|status| self.failure(&status, Some(&signed_in.identifier)))
+    }
+
+    /// The tokens, good for a while.
+    pub(super) async fn fresh(&self) -> Result<SignedIn, Failure> {
+        let signed_in = self.signed_in()?;
+        if is_near_its_end(&signed_in, self.clock.now()) {
+            self.renewed(&signed_in.access_token).await
+        } else {
+            Ok(signed_in)
+        }
+    }
+
+    /// The next tokens after `seen`: another process may have fetched them already.
+    pub(super) async fn renewed(&self, seen: &str) -> Result<SignedIn, Failure> {
+        let mut locked = self.states()?.lock()?;
+        match locked.get(self.server()) {
+            None => Err(Failure::not_signed_in(self.server())),
+            Some(stored) if stored.access_token != seen && !is_near_its_end(stored, self.clock.now()) => {
+                Ok(stored.clone())
+            }
+            Some(_) => Ok(self.refresh(&mut locked).await?.1),
+        }
+    }
+
+    /// Trades the stored refresh token for the next pair, which is stored before anybody uses it.
+    pub(super) async fn refresh(&self, locked: &mut Locked<'_>) -> Result<(RefreshResponse, SignedIn), Failure> {
+        let stored = locked.get(self.server()).cloned().ok_or_else(|| Failure::not_signed_in(self.server()))?;
+        let request = RefreshRequest {
+            refresh_token: stored.refresh_token.clone(),
+            device: Some(self.device()),
+            token_options: None,
+        };
+        let answer = self
+            .auth(request, async |mut client, request| client.refresh(request).await)
+            .await
+            .map_err(|status| self.failure(&status, Some(&stored.identifier)))?;
+        let tokens = answer.tokens.as_ref();
+        let next = tokens
+            .and_then(|tokens| SignedIn::new(stored.identifier, stored.user_id, tokens))
+            .ok_or_else(|| Failure::local("the server's answer has no tokens"))?;
+        locked.put(self.server(), next.clone())?;
+        Ok((answer, next))
+    }
+
+    /// Why a call failed, in words.
+    pub(super) fn failure(&self, status: &Status, identifier: Option<&str>) -> Failure {
+        Failure::of_call(status, Circumstances { server: self.server(), identifier })
+    }
+}
+
+fn is_near_its_end(signed_in: &SignedIn, now: Timestamp) -> bool {
+    now + NEAR_ITS_END >= signed_in.access_expires()
+}

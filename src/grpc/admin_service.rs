@@ -1,0 +1,141 @@
+//! AdminService: messages into values, a use case of `auth::admin`, values into messages. Not one decision is made here.
+//! The caller is a person: what is wrong with their token is `UNAUTHENTICATED`.
+
+mod bindings;
+mod pages;
+mod roles;
+mod server;
+mod users;
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use tonic::{Request, Response, Status};
+
+use crate::auth::error::AuthError;
+use crate::auth::{Auth, Call};
+use crate::grpc::callers;
+use crate::grpc::status::{Repeat, refuse};
+use crate::proto::admin::v1::admin_service_server::AdminService;
+use crate::proto::admin::v1::{
+    ApplyPolicyRequest, ApplyPolicyResponse, CreateUserRequest, CreateUserResponse, DeleteRoleRequest,
+    DeleteRoleResponse, DeleteUserRequest, DeleteUserResponse, DisableUserRequest, DisableUserResponse,
+    EnableUserRequest, EnableUserResponse, EndAllSessionsRequest, EndAllSessionsResponse, ExplainAccessRequest,
+    ExplainAccessResponse, GetRoleRequest, GetRoleResponse, GetServerInfoRequest, GetServerInfoResponse,
+    GetUserRequest, GetUserResponse, GrantRoleRequest, GrantRoleResponse, ListBindingsRequest, ListBindingsResponse,
+    ListKeysRequest, ListKeysResponse, ListRolesRequest, ListRolesResponse, ListUsersRequest, ListUsersResponse,
+    PutRoleRequest, PutRoleResponse, SetPasswordRequest, SetPasswordResponse, UpdateUserRequest, UpdateUserResponse,
+    WithdrawRoleRequest, WithdrawRoleResponse,
+};
+use crate::verifier::Bearer;
+
+const PAGE_SIZE_MAX: u32 = 500;
+
+/// The service over the use cases.
+pub(super) struct AdminDoor {
+    auth: Arc<Auth>,
+}
+
+impl AdminDoor {
+    pub(super) fn new(auth: Arc<Auth>) -> Self {
+        Self { auth }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl AdminService for AdminDoor {
+    async fn create_user(&self, request: Request<CreateUserRequest>) -> Answer<CreateUserResponse> {
+        let repeat = if request.get_ref().request_id.is_empty() { Repeat::Unsafe } else { Repeat::Safe };
+        answer(users::create(&self.auth, request).await, repeat)
+    }
+
+    async fn get_user(&self, request: Request<GetUserRequest>) -> Answer<GetUserResponse> {
+        answer(users::get(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn list_users(&self, request: Request<ListUsersRequest>) -> Answer<ListUsersResponse> {
+        answer(users::list(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn update_user(&self, request: Request<UpdateUserRequest>) -> Answer<UpdateUserResponse> {
+        answer(users::update(&self.auth, request).await, Repeat::Unsafe)
+    }
+
+    async fn disable_user(&self, request: Request<DisableUserRequest>) -> Answer<DisableUserResponse> {
+        answer(users::disable(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn enable_user(&self, request: Request<EnableUserRequest>) -> Answer<EnableUserResponse> {
+        answer(users::enable(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn delete_user(&self, request: Request<DeleteUserRequest>) -> Answer<DeleteUserResponse> {
+        answer(users::delete(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn set_password(&self, request: Request<SetPasswordRequest>) -> Answer<SetPasswordResponse> {
+        // A second time, it would end the sessions that were opened with the new password since.
+        answer(users::set_password(&self.auth, request).await, Repeat::Unsafe)
+    }
+
+    async fn put_role(&self, request: Request<PutRoleRequest>) -> Answer<PutRoleResponse> {
+        answer(roles::put(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn get_role(&self, request: Request<GetRoleRequest>) -> Answer<GetRoleResponse> {
+        answer(roles::get(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn list_roles(&self, request: Request<ListRolesRequest>) -> Answer<ListRolesResponse> {
+        answer(roles::list(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn delete_role(&self, request: Request<DeleteRoleRequest>) -> Answer<DeleteRoleResponse> {
+        answer(roles::delete(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn apply_policy(&self, request: Request<ApplyPolicyRequest>) -> Answer<ApplyPolicyResponse> {
+        answer(roles::apply(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn grant_role(&self, request: Request<GrantRoleRequest>) -> Answer<GrantRoleResponse> {
+        answer(bindings::grant(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn withdraw_role(&self, request: Request<WithdrawRoleRequest>) -> Answer<WithdrawRoleResponse> {
+        answer(bindings::withdraw(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn list_bindings(&self, request: Request<ListBindingsRequest>) -> Answer<ListBindingsResponse> {
+        answer(bindings::list(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn list_keys(&self, request: Request<ListKeysRequest>) -> Answer<ListKeysResponse> {
+        answer(server::list_keys(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn explain_access(&self, request: Request<ExplainAccessRequest>) -> Answer<ExplainAccessResponse> {
+        answer(server::explain(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn end_all_sessions(&self, request: Request<EndAllSessionsRequest>) -> Answer<EndAllSessionsResponse> {
+        answer(server::end_all_sessions(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn get_server_info(&self, request: Request<GetServerInfoRequest>) -> Answer<GetServerInfoResponse> {
+        answer(server::info(&self.auth, &request), Repeat::Safe)
+    }
+}
+
+/// Who calls. Before the message is looked at: a stranger learns nothing of what would be right.
+fn admit<T>(auth: &Auth, request: &Request<T>) -> Result<(Call, Bearer), AuthError> {
+    let (call, token) = callers::person(auth, request)?;
+    let bearer = auth.administrator(token.expose_secret())?;
+    Ok((call, bearer))
+}
+
+fn answer<T>(result: Result<T, AuthError>, repeat: Repeat) -> Answer<T> {
+    result.map(Response::new).map_err(|error| refuse(&error, repeat))
+}
