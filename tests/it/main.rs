@@ -8,6 +8,10 @@
 )]
 
 mod backstage;
+mod binary;
+mod database;
+mod people;
+mod raw;
 mod support;
 
 mod admin;
@@ -15,10 +19,16 @@ mod architecture;
 mod canary;
 mod cli;
 mod contract;
+mod crash;
 mod docs;
+mod feed;
 mod forgery;
+mod hostile;
+mod login;
 mod rbac;
-mod smoke;
+mod refresh;
+mod sessions;
+mod storage;
 mod tokens;
 mod verify;
 mod wycheproof;
