@@ -78,7 +78,7 @@ impl StartError {
                 "stop it, or start this one elsewhere:  postern --data ./other --listen.grpc 127.0.0.1:7311".into(),
             ),
             Self::Listen { setting, source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                Some(format!("it is in use; choose another:  postern --set {setting}=127.0.0.1:0"))
+                Some(format!("choose another port:  postern --{setting} 127.0.0.1:7311"))
             }
             Self::MasterKeyLost { .. } => Some(
                 "put the key file back from your backups; without it sessions and signing keys cannot be opened".into(),

@@ -90,11 +90,7 @@ impl Passwords {
     pub fn start(settings: &HashSettings) -> Result<Self, HashError> {
         let params = Params::new(settings.memory_kib, settings.iterations, settings.parallelism, Some(OUTPUT_LEN))
             .map_err(failed)?;
-        let decoy = {
-            let mut password = [0; 32];
-            fill(&mut password)?;
-            hash(&password, &params, &mut Vec::new())?
-        };
+        let decoy = decoy(&params)?;
         let (jobs, queue) = sync_channel::<Job>(settings.queue);
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..settings.threads.get() {
@@ -182,12 +178,24 @@ fn hash(password: &[u8], params: &Params, memory: &mut Vec<Block>) -> Result<Sec
     let mut salt = [0; SALT_LEN];
     fill(&mut salt)?;
     let output = compute(password, &salt, Algorithm::Argon2id, Version::V0x13, params, OUTPUT_LEN, memory)?;
+    phc(params, &salt, &output)
+}
+
+/// A hash that no password is known to have: its output is random. Checking against it costs what any check costs.
+fn decoy(params: &Params) -> Result<SecretString, HashError> {
+    let (mut salt, mut output) = ([0; SALT_LEN], [0; OUTPUT_LEN]);
+    fill(&mut salt)?;
+    fill(&mut output)?;
+    phc(params, &salt, &output)
+}
+
+fn phc(params: &Params, salt: &[u8], output: &[u8]) -> Result<SecretString, HashError> {
     let phc = PasswordHash {
         algorithm: Ident::new("argon2id").map_err(failed)?,
         version: Some(Version::V0x13.into()),
         params: ParamsString::try_from(params).map_err(failed)?,
-        salt: Some(Salt::new(&salt).map_err(failed)?),
-        hash: Some(Output::new(&output).map_err(failed)?),
+        salt: Some(Salt::new(salt).map_err(failed)?),
+        hash: Some(Output::new(output).map_err(failed)?),
     };
     Ok(SecretString::from(phc.to_string()))
 }
