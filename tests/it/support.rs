@@ -8,7 +8,7 @@ use std::time::Duration;
 use postern::app::{App, FirstPassword, InitialPassword};
 use postern::auth::Auth;
 use postern::clock::Clock;
-use postern::config::Config;
+use postern::config::{Config, SecretSource, Store};
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
 use secrecy::ExposeSecret as _;
@@ -50,7 +50,12 @@ impl Server {
         Self::start_on(Arc::new(tempfile::tempdir().unwrap()), Clock::default(), change).await
     }
 
-    async fn start_on(dir: Arc<TempDir>, clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
+    /// A server that hashes in no time and polls often, for tests that are not about either.
+    pub(crate) async fn quick() -> Self {
+        Self::start_with(quick).await
+    }
+
+    pub(crate) async fn start_on(dir: Arc<TempDir>, clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::development_defaults(&dir.path().join("data"));
         config.listen.grpc = "127.0.0.1:0".parse().unwrap();
         config.listen.operations = "127.0.0.1:0".parse().unwrap();
@@ -71,10 +76,29 @@ impl Server {
     }
 
     /// Stops it and starts another on the same data.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_config| {}).await
+    }
+
+    pub(crate) async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         let (dir, clock) = (Arc::clone(&self.dir), self.clock.clone());
         self.stop().await;
-        Self::start_on(dir, clock, |_config| {}).await
+        Self::start_on(dir, clock, change).await
+    }
+
+    /// A second server over the same database and master key, with a data directory of its own, as a replica is.
+    pub(crate) async fn replica(&self) -> Self {
+        self.replica_with(quick).await
+    }
+
+    pub(crate) async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let (database, key) = (self.database(), self.data_dir().join("master.key"));
+        let change = |config: &mut Config| {
+            change(config);
+            config.store = Store::Sqlite { path: database };
+            config.keys.master = SecretSource::File(key);
+        };
+        Self::start_on(Arc::new(tempfile::tempdir().unwrap()), self.clock.clone(), change).await
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -103,6 +127,14 @@ impl Server {
 
     pub(crate) fn advance(&self, by: Duration) {
         self.clock.advance(by);
+    }
+
+    /// Moves the clock ahead, and waits until the feed has noticed: a verifier that slept refuses until then.
+    pub(crate) async fn later(&self, by: Duration) {
+        self.advance(by);
+        while self.client().verify(pb::VerifyRequest::default()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub(crate) async fn login(&self, identifier: &str, password: &str) -> Answer<pb::SignIn> {
@@ -175,6 +207,12 @@ impl Server {
             pb::ListSessionsRequest { access_token: access_token.to_owned(), show_ended, ..Default::default() };
         self.client().list_sessions(request).await.unwrap().into_inner().sessions
     }
+}
+
+/// See [`Server::quick`].
+pub(crate) fn quick(config: &mut Config) {
+    (config.passwords.memory_kib, config.passwords.iterations) = (64, 1);
+    config.feed.poll_interval = Duration::from_millis(20);
 }
 
 /// See [`Server::someone`].

@@ -1,0 +1,93 @@
+//! Accounts as administration makes and changes them, and the person who signs in to one.
+
+use postern::auth::passwords::Passwords;
+use postern::domain::account::Profile;
+use postern::domain::audit::{AuditEvent, AuditKind};
+use postern::domain::id::UserId;
+use postern::domain::password::Password;
+use postern::domain::time::Timestamp;
+use postern::proto::auth::v1 as pb;
+use postern::store::NewUser;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::support::{PASSWORD, Server};
+
+/// A user, straight in the store: for tests that are not about how users are made.
+pub(crate) async fn add_user(server: &Server, user_name: &str, password: Option<&str>) -> UserId {
+    let profile = Profile { user_name: Some(user_name.parse().unwrap()), ..Profile::default() };
+    add(server, profile, password).await
+}
+
+pub(crate) async fn add(server: &Server, profile: Profile, password: Option<&str>) -> UserId {
+    let password_hash = match password {
+        Some(password) => Some(hash_with(&server.auth.passwords, password).await),
+        None => None,
+    };
+    let id = UserId::generate();
+    let new = NewUser { id, profile, password_hash, request_id: None, bindings: Vec::new() };
+    server.auth.store.create_user(&new, &event(AuditKind::UserCreated, id)).await.unwrap();
+    id
+}
+
+/// A new user called kim with [`PASSWORD`], and the tokens of a first session.
+pub(crate) async fn kim(server: &Server) -> (UserId, pb::TokenPair) {
+    let id = add_user(server, "kim", Some(PASSWORD)).await;
+    (id, sign_in(server).await)
+}
+
+/// One more session of kim's.
+pub(crate) async fn sign_in(server: &Server) -> pb::TokenPair {
+    server.login("kim", PASSWORD).await.unwrap().tokens.unwrap()
+}
+
+pub(crate) async fn set_password(server: &Server, id: UserId, password: &str) {
+    set_hash(server, id, &hash_with(&server.auth.passwords, password).await).await;
+}
+
+/// A password that was hashed elsewhere.
+pub(crate) async fn set_hash(server: &Server, id: UserId, hash: &SecretString) {
+    let event = event(AuditKind::PasswordSet, id);
+    let revision = server.auth.store.set_password(id, hash.expose_secret(), &event).await.unwrap();
+    server.auth.feed.catch_up(revision).await;
+}
+
+pub(crate) async fn disable(server: &Server, id: UserId) {
+    let changed = server.auth.store.disable_user(id, &event(AuditKind::UserDisabled, id)).await.unwrap();
+    server.auth.feed.catch_up(changed.revision).await;
+}
+
+pub(crate) async fn enable(server: &Server, id: UserId) {
+    let changed = server.auth.store.enable_user(id, &event(AuditKind::UserEnabled, id)).await.unwrap();
+    server.auth.feed.catch_up(changed.revision).await;
+}
+
+pub(crate) async fn delete(server: &Server, id: UserId) {
+    let changed = server.auth.store.delete_user(id, &event(AuditKind::UserDeleted, id)).await.unwrap();
+    server.auth.feed.catch_up(changed.revision).await;
+}
+
+pub(crate) async fn raise_fence(server: &Server) {
+    let event = event(AuditKind::FenceRaised, UserId::generate());
+    let (_fence, revision) = server.auth.store.raise_fence(&event).await.unwrap();
+    server.auth.feed.catch_up(revision).await;
+}
+
+pub(crate) async fn hash_with(passwords: &Passwords, password: &str) -> SecretString {
+    passwords.hash(Password::from_typed(password).unwrap()).await.unwrap()
+}
+
+fn event(kind: AuditKind, target: UserId) -> AuditEvent {
+    AuditEvent {
+        id: uuid::Uuid::now_v7(),
+        time: Timestamp::from_secs(0),
+        kind,
+        actor: None,
+        target: Some(target.to_string()),
+        session: None,
+        client: None,
+        ip_address: String::new(),
+        request_id: String::new(),
+        reason: None,
+        detail: Vec::new(),
+    }
+}
