@@ -215,7 +215,10 @@ impl Verifier {
     pub fn identify(&self, token: &str, now: Moment) -> Result<Result<Bearer, TokenFault>, NotFresh> {
         let view = self.view.load();
         let view = view.as_deref().ok_or(NotFresh::NotLoaded)?;
-        view.freshness(&self.settings, now)?;
+        // Also where stale verdicts are served: those bear a mark, and this leads to acts, which could not bear one.
+        if view.freshness(&self.settings, now)?.stale {
+            return Err(NotFresh::Stale { age: view.age(now) });
+        }
         let identity = self.recognize(view, token, None, now)?;
         Ok(identity.map(|identity| Bearer { identity, policy: Arc::clone(&view.policy), at: now.wall }))
     }

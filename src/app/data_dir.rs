@@ -2,12 +2,13 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::app::StartError;
 
 const LOCK_FILE: &str = "postern.lock";
+const WRITABLE_BY_ANYBODY: u32 = 0o002;
 
 /// A data directory that nobody else runs on. The lock ends with this value, or with the process.
 #[derive(Debug)]
@@ -21,6 +22,12 @@ impl DataDir {
     pub(super) fn lock(path: &Path) -> Result<Self, StartError> {
         let failed = |source| StartError::DataDir { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
+        // Whoever may write here can put links in the place of our files, or a key of their own.
+        if mode & WRITABLE_BY_ANYBODY != 0 {
+            let why = format!("anybody may write there (mode {mode:04o}); close it: chmod o-w '{}'", path.display());
+            return Err(failed(io::Error::other(why)));
+        }
         let mut lock = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
             .open(path.join(LOCK_FILE))
             .map_err(failed)?;
@@ -74,7 +81,6 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_second_server_learns_who_runs_here() {
@@ -97,6 +103,25 @@ mod tests {
         assert_eq!(mode(&file), 0o600);
         assert_eq!(mode(&dir.path().join("a/b")), 0o700);
         assert_eq!(mode(&dir.path().join("a/b/postern.lock")), 0o600);
+    }
+
+    #[test]
+    fn a_directory_of_everybody_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        let open = dir.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::os::unix::fs::symlink(&victim, open.join(LOCK_FILE)).unwrap();
+        for mode in [0o777, 0o1777] {
+            std::fs::set_permissions(&open, std::fs::Permissions::from_mode(mode)).unwrap();
+            let refused = DataDir::lock(&open).unwrap_err().to_string();
+            assert!(refused.contains("chmod o-w"), "{refused}");
+        }
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o775)).unwrap();
+        std::fs::remove_file(open.join(LOCK_FILE)).unwrap();
+        assert!(DataDir::lock(&open).is_ok());
     }
 
     #[test]

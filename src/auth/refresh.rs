@@ -23,7 +23,7 @@ const ATTEMPTS: usize = 3;
 pub struct Refresh {
     pub token: SecretString,
     pub device: Option<Device>,
-    /// For this access token only; unset: as the session has it.
+    /// For this access token only; what it leaves open is as the session has it.
     pub scope: Option<TokenScope>,
 }
 
@@ -45,7 +45,9 @@ impl Auth {
             grace: policy.refresh_grace,
             late_repeats: self.rules.late_repeats,
         };
-        let scope = refresh.scope.as_ref().map(|asked| scope(&call.client, asked)).transpose()?;
+        if let Some(asked) = &refresh.scope {
+            scope(&call.client, asked)?;
+        }
         // So old that no record could make it good: no store is asked.
         let idle_end = presented.issued + limits.idle;
         if self.clock.now() > idle_end + limits.grace + ISSUED_LEEWAY {
@@ -84,8 +86,7 @@ impl Auth {
             let Some(owner) = &standing.owner else {
                 return Err(AuthError::internal("a session was answered without its owner"));
             };
-            let outcome =
-                self.answer(call, &stored, answer, owner, &standing, refresh.device.as_ref(), scope.as_ref()).await?;
+            let outcome = self.answer(call, &stored, answer, owner, &standing, &refresh).await?;
             if let Some(refreshed) = outcome {
                 return Ok(refreshed);
             }
@@ -106,7 +107,6 @@ impl Auth {
     }
 
     /// Writes and signs an answer; `None` if the record was changed meanwhile.
-    #[expect(clippy::too_many_arguments, reason = "the facts of one refresh; a struct would only rename them")]
     async fn answer(
         &self,
         call: &Call,
@@ -114,19 +114,19 @@ impl Auth {
         answer: Answer,
         owner: &Owner,
         standing: &Standing,
-        device: Option<&Device>,
-        scope: Option<&TokenScope>,
+        refresh: &Refresh,
     ) -> Result<Option<Refreshed>, AuthError> {
         let Answer { kind, mut session, write, floor } = answer;
-        if let Some(device) = device {
+        if let Some(device) = &refresh.device {
             session.device.clone_from(device);
         }
+        let scope = refresh.scope.as_ref().map(|asked| completed(asked, &session.scope));
         let facts = DraftFacts {
             session: &session,
             owner,
             fence: standing.fence,
             client: &call.client,
-            scope: scope.unwrap_or(&session.scope),
+            scope: scope.as_ref().unwrap_or(&session.scope),
             now: standing.now,
         };
         let draft = self.draft(&facts)?;
@@ -207,5 +207,35 @@ impl Auth {
         event.session = Some(presented.session);
         event.detail = vec![("alarm", what.to_owned())];
         self.audit.record(event);
+    }
+}
+
+/// What was asked for; the rest is the session's. A sign-in that was narrowed to one tenant must not be good for all of
+/// them because a refresh names an audience and no tenant.
+fn completed(asked: &TokenScope, session: &TokenScope) -> TokenScope {
+    let audiences = if asked.audiences.is_empty() { &session.audiences } else { &asked.audiences };
+    TokenScope { audiences: audiences.clone(), tenant: asked.tenant.clone().or_else(|| session.tenant.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_widened_by_omission() {
+        let scope = |audiences: &[&str], tenant: &str| TokenScope {
+            audiences: audiences.iter().map(ToString::to_string).collect(),
+            tenant: tenant.parse().ok(),
+        };
+        let session = scope(&["shop"], "acme");
+        for (asked, expected) in [
+            (scope(&[], ""), scope(&["shop"], "acme")),
+            (scope(&["orders"], ""), scope(&["orders"], "acme")),
+            (scope(&[], "beta"), scope(&["shop"], "beta")),
+            (scope(&["orders"], "beta"), scope(&["orders"], "beta")),
+        ] {
+            assert_eq!(completed(&asked, &session), expected);
+        }
+        assert_eq!(completed(&scope(&[], ""), &scope(&["shop"], "")), scope(&["shop"], ""));
     }
 }

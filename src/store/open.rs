@@ -143,15 +143,16 @@ enum Found {
 /// Reads the header with plain file operations: SQLite itself may write as soon as it opens a file.
 fn look(path: &Path) -> Result<Found, OpenError> {
     let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
+    // Asked before opening, because opening a pipe would wait for its writer.
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(unreadable(error)),
     };
-    let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(unreadable(io::Error::from(io::ErrorKind::InvalidInput)));
     }
+    let mut file = File::open(path).map_err(unreadable)?;
     // A first start that was killed before SQLite wrote anything.
     if metadata.len() == 0 {
         return Ok(Found::Nothing);
@@ -350,6 +351,9 @@ mod tests {
         fs::create_dir(path("folder")).unwrap();
         let folder_error = Store::open(&path("folder"), Clock::default()).await.err().unwrap();
         assert!(matches!(folder_error, OpenError::Unreadable { .. }));
+        assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        let pipe = Store::open(&path("pipe"), Clock::default()).await.err().unwrap();
+        assert!(matches!(pipe, OpenError::Unreadable { .. }));
         let nowhere = Store::open(&path("nowhere/postern.db"), Clock::default()).await.err().unwrap();
         assert!(matches!(nowhere, OpenError::Unwritable { .. }));
     }

@@ -160,6 +160,8 @@ impl Auth {
         let event = self.change_of(&act, WRITE, id, AuditKind::PasswordSet, "").await?;
         password.check_new(self.rules.password_min_length)?;
         let hash = self.passwords.hash(password).await?;
+        // Again: the hash waited in a queue, and meanwhile the user may have been given what the actor does not hold.
+        self.stay_above(&act, id).await?;
         let set = self.store.set_password(id, hash.expose_secret(), &event).await;
         self.changed(set.map(|revision| Changed { changed: true, revision }), &event).await
     }

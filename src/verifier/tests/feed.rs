@@ -104,6 +104,8 @@ fn going_on_while_stale_is_marked_and_admits_ignorance_of_keys() {
     let judgement = fixture.judgement(&question(&token, &[])).unwrap();
     assert!(matches!(judgement.outcome, Outcome::Allow { .. }));
     assert_eq!((judgement.freshness.stale, judgement.freshness.age), (true, Some(age)));
+    // Who acts by what they hold gets no answer that could bear the mark.
+    assert_eq!(fixture.verifier.identify(&token, fixture.now).err(), Some(NotFresh::Stale { age }));
     assert_eq!(fixture.judgement(&question(&unheard, &[])).err(), Some(NotFresh::Stale { age }));
     assert_eq!(fixture.why("a.b.c"), InvalidWhy::Malformed);
     let behind = Question { min_revision: Some(Revision { id: 2, at: NOW }), ..question(&token, &[]) };

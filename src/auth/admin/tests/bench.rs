@@ -117,6 +117,13 @@ impl Bench {
         id
     }
 
+    /// From here on a hash takes a good part of a second.
+    pub(super) fn hash_slowly(&mut self) {
+        let cost =
+            HashSettings { memory_kib: 65_536, iterations: 4, parallelism: 1, threads: NonZeroUsize::MIN, queue: 64 };
+        self.auth.passwords = Passwords::start(&cost).unwrap();
+    }
+
     pub(super) async fn sign_in(&self, name: &str) -> Bearer {
         self.auth.administrator(&self.sign_in_for(name, ISSUER).await).unwrap()
     }

@@ -185,3 +185,24 @@ async fn users_come_in_pages() {
     let list = ListUsers { prefix: "KI".into(), ..bench::all_users() };
     assert_eq!(auth.list_users(call, &admin, &list).await.unwrap().0.len(), 2);
 }
+
+/// The hash of a new password waits in a queue; who is made an administrator in the meantime must not be taken over.
+#[tokio::test]
+async fn who_becomes_stronger_while_the_password_is_hashed_is_not_touched() {
+    let mut bench = Bench::new().await;
+    let admin = bench.sign_in("admin").await;
+    bench.put(&admin, role("helpdesk", &["postern:users:*"], &[])).await;
+    bench.user("helper", &[("helpdesk", "")]).await;
+    let helper = bench.sign_in("helper").await;
+    let kim = bench.user("kim", &[]).await;
+    bench.hash_slowly();
+
+    let new = Password::from_typed("another long password").unwrap();
+    let set = bench.auth.set_password(&bench.call, &helper, kim, new);
+    let promote = async {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        bench.grant(&admin, kim, "postern.admin", "").await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(set, promote);
+    assert_eq!(beyond(refused), "postern:**");
+}
