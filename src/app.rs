@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -274,24 +274,30 @@ pub async fn serve(
     started: impl FnOnce(&StartReport),
 ) -> Result<(), StartError> {
     let app = App::start(config, Clock::default(), first_password).await?;
+    // Before anybody is told: whoever waits for that may ask at once, and would end the process without a drain.
+    let asked = asked_to_stop();
     started(&app.report);
-    app.run(asked_to_stop()).await
+    app.run(asked).await
 }
 
-/// Ctrl-C, or what a supervisor sends.
-async fn asked_to_stop() {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            // Without a handler the signal ends the process by itself.
-            Err(_) => std::future::pending().await,
+/// Ctrl-C, or what a supervisor sends; caught from this call on, not from the first poll.
+fn asked_to_stop() -> impl Future<Output = ()> {
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        tokio::select! {
+            () = received(interrupt) => {}
+            () = received(terminate) => {}
         }
-    };
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => drop(interrupted),
-        () = terminate => {}
+        tracing::info!("stopping: calls that have begun may finish");
     }
-    tracing::info!("stopping: calls that have begun may finish");
+}
+
+async fn received(signal: io::Result<Signal>) {
+    match signal {
+        Ok(mut signal) => drop(signal.recv().await),
+        // Without a handler the signal ends the process by itself.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -28,6 +28,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use crate::auth::Auth;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::admin::v1::admin_service_server::AdminServiceServer;
+use crate::proto::auth::v1::auth_service_server::AuthServiceServer;
 use crate::readiness::Readiness;
 use admin_service::AdminDoor;
 use auth_service::AuthDoor;
@@ -71,11 +72,8 @@ pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: Cancellati
     let health_service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
     let health = Health::new(reporter).await;
 
-    let admin_service = AdminServiceServer::new(AdminDoor::new(Arc::clone(&auth)))
-        .max_decoding_message_size(limits::REQUEST_BYTES_MAX)
-        .max_encoding_message_size(limits::ANSWER_BYTES_MAX);
-    let mut routes = Routes::new(BySize::new(AuthDoor::new(Arc::clone(&auth))))
-        .add_service(admin_service)
+    let mut routes = Routes::new(auth_service(&auth))
+        .add_service(admin_service(&auth))
         .add_service(health_service.max_decoding_message_size(limits::REQUEST_BYTES_MAX));
     if reflection {
         routes = add_reflection(routes)?;
@@ -111,6 +109,24 @@ pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: Cancellati
         () = end => tracing::warn!("calls were cut off: they took longer than the end may"),
     }
     Ok(())
+}
+
+fn auth_service(auth: &Arc<Auth>) -> BySize<AuthServiceServer<AuthDoor>> {
+    let door = Arc::new(AuthDoor::new(Arc::clone(auth)));
+    BySize::new(limits::BATCH_VERIFY, |limit| {
+        AuthServiceServer::from_arc(Arc::clone(&door))
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(limits::ANSWER_BYTES_MAX)
+    })
+}
+
+fn admin_service(auth: &Arc<Auth>) -> BySize<AdminServiceServer<AdminDoor>> {
+    let door = Arc::new(AdminDoor::new(Arc::clone(auth)));
+    BySize::new(limits::APPLY_POLICY, |limit| {
+        AdminServiceServer::from_arc(Arc::clone(&door))
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(limits::ANSWER_BYTES_MAX)
+    })
 }
 
 /// Both versions: many tools still ask in the older one only.

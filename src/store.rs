@@ -55,6 +55,8 @@ pub struct Store {
     /// One connection: SQLite has one writer at a time, and the pool's queue is fair where its lock is not.
     writer: SqlitePool,
     reader: SqlitePool,
+    /// The feed's own connection: slow questions of others must not make all verifiers stale.
+    follower: SqlitePool,
     clock: Clock,
     /// The newest change that this process committed.
     committed: watch::Sender<i64>,
@@ -86,6 +88,7 @@ impl Store {
     /// Closes all connections; whatever is asked afterwards is unavailable.
     pub async fn close(&self) {
         self.reader.close().await;
+        self.follower.close().await;
         // Last, because the last connection folds the write-ahead log into the file.
         self.writer.close().await;
     }

@@ -54,7 +54,12 @@ impl DataDir {
 /// Writes a file that only its owner may read, whole or not at all.
 pub(super) fn write_private(path: &Path, content: &str) -> io::Result<()> {
     let draft = path.with_added_extension("new");
-    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&draft)?;
+    // A draft that lies there already may be open to others, or be a link to somewhere else.
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&draft)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)?;
@@ -92,5 +97,21 @@ mod tests {
         assert_eq!(mode(&file), 0o600);
         assert_eq!(mode(&dir.path().join("a/b")), 0o700);
         assert_eq!(mode(&dir.path().join("a/b/postern.lock")), 0o600);
+    }
+
+    #[test]
+    fn what_somebody_laid_in_the_way_gets_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, open, trap) = (dir.path().join("link"), dir.path().join("open"), dir.path().join("trap"));
+        std::os::unix::fs::symlink(&trap, dir.path().join("link.new")).unwrap();
+        std::fs::write(dir.path().join("open.new"), "").unwrap();
+        std::fs::set_permissions(dir.path().join("open.new"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        for path in [&link, &open] {
+            write_private(path, "x").unwrap();
+            let metadata = std::fs::symlink_metadata(path).unwrap();
+            assert!(metadata.is_file(), "{}", path.display());
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{}", path.display());
+        }
+        assert!(!trap.exists());
     }
 }

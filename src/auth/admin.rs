@@ -151,3 +151,6 @@ fn page<T>(mut items: Vec<T>, size: u32) -> (Vec<T>, bool) {
     items.truncate(size);
     (items, more)
 }
+
+#[cfg(test)]
+mod tests;

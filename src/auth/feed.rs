@@ -82,21 +82,24 @@ impl FeedTask {
 
     /// Loads everything once. The process is not ready before this succeeded.
     pub async fn load(&mut self) -> Result<(), AuthError> {
+        // Until all of this is done, it is to be done again.
+        self.cursor = None;
         let loaded = self.store.load().await?;
         let keys = self.open_keys(&loaded.changes)?.unwrap_or_default();
         let moment = self.clock.moment();
         self.verifier.load(loaded.cursor, loaded.now, &loaded.changes, keys, moment)?;
         let lost = self.known.missing_from(&loaded.changes, loaded.now);
-        self.known.learn(&loaded.changes, loaded.now);
-        self.advance(loaded.cursor);
         if !lost.is_empty() {
             tracing::warn!(
                 sessions = lost.sessions.len(),
                 floors = lost.floors.len(),
                 "the store was set back; writing back what it lost"
             );
+            // Before anything is learned from a store that knows less: what is not written back now must not be forgotten.
             self.store.write_back(&lost.sessions, &lost.floors, lost.fence).await?;
         }
+        self.known.learn(&loaded.changes, loaded.now);
+        self.advance(loaded.cursor);
         Ok(())
     }
 
@@ -155,12 +158,15 @@ impl FeedTask {
         self.head.send_replace(cursor.id);
     }
 
+    /// The keys among `changes`. If they do not open, what ends sessions still counts: a key that this replica cannot read
+    /// must not keep revocations from it.
     fn open_keys(&self, changes: &[Change]) -> Result<Option<Vec<VerificationKey>>, AuthError> {
         let stored = changes.iter().rev().find_map(|change| match change {
             Change::Keys(keys) => Some(keys),
             _ => None,
         });
-        stored.map(|stored| self.keyring.take_over(stored).map_err(AuthError::internal)).transpose()
+        let opened = stored.map(|stored| self.keyring.take_over(stored).map_err(AuthError::internal)).transpose();
+        opened.inspect_err(|_unreadable| self.verifier.learn(changes, self.clock.moment()))
     }
 }
 
@@ -216,3 +222,6 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,8 @@ impl FromStr for Email {
         if !well_formed {
             return Err(InvalidText("must be an e-mail address such as kim@example.com"));
         }
-        Ok(Self { given: text.trim().nfc().collect(), canonical })
+        let given = given(text).ok_or(InvalidText("must have at most 254 bytes in normal form (NFC)"))?;
+        Ok(Self { given, canonical })
     }
 }
 
@@ -87,7 +88,8 @@ impl FromStr for UserName {
             && canonical.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '.' | '-' | '_'))
             // Or `admin` commands could not tell a name from an id.
             && uuid::Uuid::try_parse(&canonical).is_err();
-        if fits { Ok(Self { given: text.trim().nfc().collect(), canonical }) } else { Err(RULE) }
+        let given = given(text).filter(|_| fits).ok_or(RULE)?;
+        Ok(Self { given, canonical })
     }
 }
 
@@ -118,6 +120,12 @@ macro_rules! redacted_debug {
     )*};
 }
 redacted_debug!(Email, UserName, Identifier);
+
+/// As it is kept and shown. The normal form can be longer than the text, and what is kept must be readable again.
+fn given(text: &str) -> Option<String> {
+    let given: String = text.trim().nfc().collect();
+    (given.len() <= IDENTIFIER_BYTES_MAX).then_some(given)
+}
 
 fn canonical(text: &str) -> Option<String> {
     if text.len() > IDENTIFIER_BYTES_MAX {
@@ -197,6 +205,18 @@ mod tests {
         assert!(matches!(Identifier::from_typed(" Admin "), Some(Identifier::UserName(name)) if name == "admin"));
         assert!(matches!(Identifier::from_typed("A@B.c"), Some(Identifier::Email(mail)) if mail == "a@b.c"));
         assert!(Identifier::from_typed(&"a".repeat(255)).is_none());
+    }
+
+    /// Composition exclusions grow in NFC, full-width letters shrink in NFKC: both forms have to fit.
+    #[test]
+    fn what_is_kept_can_be_read_again() {
+        let grows = "\u{958}".repeat(30) + &"\u{ff41}".repeat(40) + "@x.c";
+        assert!(grows.len() <= IDENTIFIER_BYTES_MAX);
+        assert!(grows.parse::<Email>().is_err());
+        for text in ["\u{958}@x.c", "\u{ff2b}im@x.c", "\u{fb1d}@x.c"] {
+            let email: Email = text.parse().unwrap();
+            assert!(email.as_given().parse::<Email>() == Ok(email), "{text}");
+        }
     }
 
     proptest! {

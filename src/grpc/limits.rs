@@ -2,55 +2,42 @@
 //! what a caller only claims to send.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tonic::body::Body;
-use tonic::codegen::BoxFuture;
 use tonic::server::NamedService;
 use tower::Service;
 
-use crate::proto::auth::v1::auth_service_server::{AuthService, AuthServiceServer, SERVICE_NAME};
-
 /// Of a request.
 pub(super) const REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// Of a request with many tokens.
-const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Of a request with many tokens, or with all roles.
+pub(super) const LARGE_BYTES_MAX: usize = 1024 * 1024;
 /// Of an answer: what clients of all languages take unless told otherwise.
 pub(super) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-const BATCH_PATH: &str = "/postern.auth.v1.AuthService/BatchVerify";
+pub(super) const BATCH_VERIFY: &str = "/postern.auth.v1.AuthService/BatchVerify";
+pub(super) const APPLY_POLICY: &str = "/postern.admin.v1.AdminService/ApplyPolicy";
 
-/// AuthService behind two doors, because tonic knows one limit for a whole service.
-#[derive(Debug)]
-pub(super) struct BySize<T> {
-    usual: AuthServiceServer<T>,
-    batch: AuthServiceServer<T>,
+/// A service behind two doors, because tonic knows one limit for a whole service.
+#[derive(Clone, Debug)]
+pub(super) struct BySize<S> {
+    usual: S,
+    large: S,
+    large_path: &'static str,
 }
 
-impl<T: AuthService> BySize<T> {
-    pub(super) fn new(service: T) -> Self {
-        let service = Arc::new(service);
-        let server = |limit| {
-            AuthServiceServer::from_arc(Arc::clone(&service))
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(ANSWER_BYTES_MAX)
-        };
-        Self { usual: server(REQUEST_BYTES_MAX), batch: server(BATCH_BYTES_MAX) }
+impl<S> BySize<S> {
+    /// `door` makes the service with a limit; calls of `large_path` pass through the larger one.
+    pub(super) fn new(large_path: &'static str, door: impl Fn(usize) -> S) -> Self {
+        Self { usual: door(REQUEST_BYTES_MAX), large: door(LARGE_BYTES_MAX), large_path }
     }
 }
 
-impl<T> Clone for BySize<T> {
-    fn clone(&self) -> Self {
-        Self { usual: self.usual.clone(), batch: self.batch.clone() }
-    }
-}
-
-impl<T: AuthService> Service<Request<Body>> for BySize<T> {
+impl<S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>> Service<Request<Body>> for BySize<S> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Response<Body>, Infallible>;
+    type Future = S::Future;
 
     /// Generated servers are always ready.
     fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -58,10 +45,10 @@ impl<T: AuthService> Service<Request<Body>> for BySize<T> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path() == BATCH_PATH { self.batch.call(request) } else { self.usual.call(request) }
+        if request.uri().path() == self.large_path { self.large.call(request) } else { self.usual.call(request) }
     }
 }
 
-impl<T> NamedService for BySize<T> {
-    const NAME: &'static str = SERVICE_NAME;
+impl<S: NamedService> NamedService for BySize<S> {
+    const NAME: &'static str = S::NAME;
 }

@@ -192,7 +192,7 @@ async fn hostile_bytes_are_refused_as_such() {
         for (body, code) in
             [(four_gib, "11"), (no_message, "3"), (wrong_wire_type, "3"), (truncated, "3"), (bad_utf8, "3")]
         {
-            let mut service = Around(Malformed).layer(BySize::new(AuthDoor::new(Arc::clone(&auth))));
+            let mut service = Around(Malformed).layer(auth_service(&auth));
             let request = http::Request::post(format!("/postern.auth.v1.AuthService/{method}"))
                 .header("content-type", "application/grpc")
                 .body(Body::new(Full::<prost::bytes::Bytes>::from(body)))

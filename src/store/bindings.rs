@@ -61,7 +61,7 @@ pub enum WithdrawError {
 }
 
 impl Store {
-    /// Gives a user a role; given again, only its end moves.
+    /// Gives a user a role; given again with another end, it is the newer grant that stands.
     pub async fn grant(
         &self,
         user: UserId,

@@ -3,8 +3,11 @@
 //! A change row says what changed, not how: the state is read in the same snapshot, so a reader that is late or reads
 //! twice learns what holds now.
 
+use std::collections::HashSet;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
+use uuid::Uuid;
 
 use crate::domain::change::{Change, Cursor, EndedSession, PrincipalState, RETENTION, Revision};
 use crate::domain::id::{PrincipalId, UserId};
@@ -37,7 +40,7 @@ impl Store {
     /// Everything that matters to a verifier, in one snapshot.
     pub async fn load(&self) -> Result<Loaded, StoreError> {
         const NEWEST: &str = concat!("SELECT ", now!(), " AS now, id, mark FROM changes ORDER BY id DESC LIMIT 1");
-        let mut snapshot = self.reader.begin().await?;
+        let mut snapshot = self.follower.begin().await?;
         let newest = sqlx::query(NEWEST)
             .bind(self.clock.offset_micros())
             .fetch_optional(&mut *snapshot)
@@ -67,7 +70,7 @@ impl Store {
             " AS now, id, mark, kind, user_id, session_id FROM changes WHERE id >= $2 ORDER BY id LIMIT $3"
         );
         let limit = i64::try_from(BULK + 2).unwrap_or(i64::MAX);
-        let mut snapshot = self.reader.begin().await?;
+        let mut snapshot = self.follower.begin().await?;
         let rows = sqlx::query(READ)
             .bind(self.clock.offset_micros())
             .bind(cursor.id)
@@ -83,7 +86,15 @@ impl Store {
         }
         let now = sql::time(read, "now")?;
         let mut changes = Vec::with_capacity(new.len());
+        let mut read_already = HashSet::new();
         for row in new {
+            let (kind, user, session): (&str, Option<Uuid>, Option<Uuid>) =
+                (row.try_get("kind")?, row.try_get("user_id")?, row.try_get("session_id")?);
+            // All state is of one snapshot: a second row about the same thing would bring the same again, and a hundred
+            // changes of the policy a hundred copies of all roles.
+            if !read_already.insert((kind, user, session)) {
+                continue;
+            }
             match self.change(&mut snapshot, row, now).await? {
                 Read::Change(change) => changes.push(change),
                 Read::Over => {}
@@ -149,8 +160,8 @@ async fn fence(snapshot: &mut SqliteConnection) -> Result<Fence, StoreError> {
 
 async fn revocation(
     snapshot: &mut SqliteConnection,
-    user: uuid::Uuid,
-    session: uuid::Uuid,
+    user: Uuid,
+    session: Uuid,
 ) -> Result<Option<EndedSession>, StoreError> {
     const GET: &str = "SELECT user_id, session_id, cause, end_time, keep_until, summary FROM revocations \
         WHERE user_id = $1 AND session_id = $2";
@@ -205,14 +216,14 @@ async fn recent_principals(
     for rows in rows.chunk_by(same_user) {
         principals.extend(state(rows)?);
     }
-    let gone: Vec<uuid::Uuid> =
+    let gone: Vec<Uuid> =
         sqlx::query_scalar(DELETED).bind(since.micros()).bind(Learn::USER).fetch_all(snapshot).await?;
     principals.extend(gone.into_iter().map(|user| deleted(UserId::from_uuid(user))));
     Ok(principals)
 }
 
 fn same_user(a: &SqliteRow, b: &SqliteRow) -> bool {
-    let id = |row: &SqliteRow| row.try_get::<uuid::Uuid, _>("user_id").ok();
+    let id = |row: &SqliteRow| row.try_get::<Uuid, _>("user_id").ok();
     id(a) == id(b)
 }
 

@@ -23,8 +23,10 @@ const HEADER_LEN: usize = 100;
 const APPLICATION_ID_AT: usize = 68;
 
 /// A connection that is not free in this time is not coming: shed load rather than queue it.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long another program may hold the file. With the wait for a connection before it 2 s: an outage is told within
+/// that time, and before any call's deadline, which would tell nothing.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 /// Nobody else should have the file open at start.
 const CHECK_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 const READERS: u32 = 4;
@@ -108,25 +110,29 @@ impl Store {
             .await
             .map_err(|error| OpenError::Unwritable { path: path.to_owned(), source: error.into() })?;
         prove_writable(&writer).await.map_err(|error| unusable(path, error))?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            // Not opened read-only: such a connection cannot restore the index of the write-ahead log.
-            .connect_with(options(path).pragma("query_only", "ON"))
-            .await
-            .map_err(|error| unusable(path, error))?;
         Ok(Self {
             writer,
-            reader,
+            reader: readers(path, READERS).await?,
+            follower: readers(path, 1).await?,
             clock,
             committed: watch::Sender::new(0),
             created: applied == 0,
             schema_version: newest(),
         })
     }
+}
+
+async fn readers(path: &Path, count: u32) -> Result<SqlitePool, OpenError> {
+    SqlitePoolOptions::new()
+        .max_connections(count)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // Not opened read-only: such a connection cannot restore the index of the write-ahead log.
+        .connect_with(options(path).pragma("query_only", "ON"))
+        .await
+        .map_err(|error| unusable(path, error))
 }
 
 enum Found {
@@ -304,6 +310,18 @@ mod tests {
         let scratch = Scratch::new().await;
         let refused = sqlx::query("DELETE FROM feed").execute(&scratch.store.reader).await;
         assert!(matches!(refused.map_err(StoreError::from), Err(StoreError::Unavailable { .. })));
+    }
+
+    /// Somebody makes a backup, or looks into the file and forgets it.
+    #[tokio::test]
+    async fn a_file_that_others_hold_is_an_outage_and_no_long_wait() {
+        let scratch = Scratch::new().await;
+        let mut other = options(&scratch.path()).connect().await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+        let refused = tokio::time::timeout(Duration::from_secs(3), scratch.store.write()).await.expect("within 2 s");
+        assert!(matches!(refused, Err(StoreError::Unavailable { .. })));
+        other.close().await.unwrap();
+        assert!(scratch.store.write().await.is_ok());
     }
 
     #[tokio::test]

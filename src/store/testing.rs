@@ -145,6 +145,14 @@ impl Scratch {
     }
 }
 
+impl Store {
+    /// What the audit log says of all events of a kind, in JSON.
+    pub(crate) async fn audit_details(&self, kind: &'static str) -> Vec<String> {
+        const LIST: &str = "SELECT detail FROM audit WHERE kind = $1 ORDER BY time, id";
+        sqlx::query_scalar(LIST).bind(kind).fetch_all(&self.reader).await.unwrap()
+    }
+}
+
 /// A role for good; an empty tenant is everywhere.
 pub(super) fn bound(role: &str, tenant: &str) -> BoundRole {
     let scope = if tenant.is_empty() { Scope::Everywhere } else { Scope::Tenant(tenant.parse().unwrap()) };

@@ -157,4 +157,24 @@ mod tests {
         assert!(VerificationKey::ed25519("k", &[0; 31], None).is_err());
         assert!(VerificationKey::ed25519("k", &[0; 33], None).is_err());
     }
+
+    /// Project Wycheproof: edge cases of points and scalars, malleability, truncated and padded signatures.
+    #[test]
+    fn wycheproof_ed25519() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        use wycheproof_ng_eddsa::{TestName, TestSet};
+
+        let set = TestSet::load(TestName::Ed25519).unwrap();
+        let (mut genuine, mut forged) = (0, 0);
+        for group in &set.test_groups {
+            let key = VerificationKey::ed25519("k", &group.key.pk, None).unwrap();
+            for test in &group.tests {
+                let accepted = key.verifies(&URL_SAFE_NO_PAD.encode(&*test.sig), &test.msg);
+                assert_eq!(accepted, !test.result.must_fail(), "{}: {}", test.tc_id, test.comment);
+                *if accepted { &mut genuine } else { &mut forged } += 1;
+            }
+        }
+        assert_eq!((genuine, forged), (88, 63));
+    }
 }

@@ -112,6 +112,13 @@ impl View {
         Self { head: Revision { id: cursor.id, at: db_now }, fresh_at: at, ..self.clone() }
     }
 
+    /// With the fence of `changes`, if that is higher, and nothing else of them.
+    pub(super) fn fenced(&self, changes: &[Change], at: Moment) -> Self {
+        let mut view = self.clone();
+        view.raise_fence(changes, at);
+        view
+    }
+
     pub(super) fn head(&self) -> Revision {
         self.head
     }

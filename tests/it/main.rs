@@ -1,15 +1,32 @@
 //! End to end: every test starts a server of its own and speaks gRPC.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail loudly")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail loudly"
+)]
 
+mod backstage;
 mod database;
 mod people;
 mod raw;
 mod support;
 
+mod admin;
+mod architecture;
+mod canary;
+mod cli;
+mod contract;
 mod docs;
 mod feed;
+mod forgery;
 mod hostile;
 mod login;
+mod rbac;
 mod refresh;
 mod sessions;
 mod storage;
+mod tokens;
+mod verify;
+mod wycheproof;

@@ -23,7 +23,7 @@ pub struct ListBindings {
 }
 
 impl Auth {
-    /// Gives a role; given again, only its end moves.
+    /// Gives a role; given again with another end, it is the newer grant that stands.
     pub async fn grant_role(
         &self,
         call: &Call,

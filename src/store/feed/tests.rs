@@ -145,3 +145,38 @@ async fn keys_follow_the_plan() {
     assert_eq!(known(scratch.store.load().await.unwrap()).unwrap(), ["two"]);
     assert_eq!(scratch.store.keys().await.unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn a_hundred_changes_of_one_thing_are_read_once() {
+    let scratch = Scratch::new().await;
+    let user = scratch.plant(1).await;
+    let before = scratch.cursor().await;
+    for number in 0..100 {
+        scratch.role(&format!("r{number}"), &[]).await;
+    }
+    scratch.store.disable_user(user, &scratch.audit()).await.unwrap();
+    scratch.store.set_password(user, "hash", &scratch.audit()).await.unwrap();
+    let learned = scratch.learned(before).await;
+    assert_eq!(learned.cursor.id, before.id + 102);
+    let roles = learned.changes.iter().map(|change| match change {
+        Change::Policy { roles, .. } => roles.len(),
+        _ => 0,
+    });
+    assert_eq!(roles.collect::<Vec<_>>(), [100, 0]);
+}
+
+/// Whoever lists a million users in every connection must not make the verifiers stale.
+#[tokio::test]
+async fn slow_questions_do_not_hold_up_the_feed() {
+    let scratch = Scratch::new().await;
+    let cursor = scratch.cursor().await;
+    let mut held = Vec::new();
+    while let Some(connection) = scratch.store.reader.try_acquire() {
+        held.push(connection);
+    }
+    for _ in held.len()..4 {
+        held.push(scratch.store.reader.acquire().await.unwrap());
+    }
+    scratch.store.changes_since(cursor).await.unwrap();
+    scratch.store.load().await.unwrap();
+}

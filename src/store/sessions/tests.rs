@@ -26,11 +26,26 @@ async fn a_session_ends_once() {
     let (newly, again) = scratch.store.end_session(&other, &scratch.audit()).await.unwrap();
     assert!(!newly);
     assert_eq!(again, revision);
-    assert_eq!(scratch.store.revoked_ids(user).await.unwrap(), HashMap::from([(session, ended.end)]));
+    let asked = [SessionId::generate(), session];
+    assert_eq!(scratch.store.revoked_among(user, &asked).await.unwrap(), HashMap::from([(session, ended.end)]));
     assert_eq!(scratch.store.standing(user, session).await.unwrap().revoked, Some(ended.end));
     // Keyed by both: another user's session of the same id is another session.
     assert_eq!(scratch.store.standing(UserId::generate(), session).await.unwrap().revoked, None);
     assert_eq!(scratch.number("SELECT count(*) FROM audit").await, 1);
+}
+
+#[tokio::test]
+async fn only_the_sessions_that_are_asked_for_are_looked_up() {
+    let scratch = Scratch::new().await;
+    let user = scratch.plant(1).await;
+    let ended: Vec<_> = (0..=IDS_IN_ONE_STATEMENT).map(|_| scratch.ended(user, SessionId::generate())).collect();
+    scratch.store.end_sessions(&ended, &scratch.audit()).await.unwrap();
+    let all: Vec<_> = ended.iter().map(|one| one.session).collect();
+    assert_eq!(scratch.store.revoked_among(user, &all).await.unwrap().len(), all.len());
+    let last = scratch.store.revoked_among(user, &all[all.len() - 1..]).await.unwrap();
+    assert_eq!(last.into_keys().collect::<Vec<_>>(), all[all.len() - 1..]);
+    assert!(scratch.store.revoked_among(user, &[]).await.unwrap().is_empty());
+    assert!(scratch.store.revoked_among(UserId::generate(), &all).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -1,0 +1,163 @@
+//! Explanations, keys, and the service as a whole.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::bench::{Bench, ISSUER, check, password, role};
+use crate::auth::admin::explain::{Explanation, Refusal, Subject};
+use crate::auth::error::AuthError;
+use crate::domain::id::{PrincipalId, UserId};
+use crate::domain::key::KeyState;
+use crate::domain::session::TokenScope;
+use crate::verifier::TokenFault;
+
+fn told(explanation: &Explanation) -> Vec<String> {
+    let mark = |held| if held { '+' } else { '-' };
+    explanation.steps.iter().map(|step| format!("{}{}: {}", mark(step.held), step.subject, step.text)).collect()
+}
+
+async fn explain_token(bench: &Bench, token: &str, permission: &str, tenant: &str) -> Explanation {
+    let admin = bench.sign_in("admin").await;
+    let subject = Subject::Token(SecretString::from(token));
+    let explanation =
+        bench.auth.explain_access(&bench.call, &admin, &subject, &check(permission, tenant)).await.unwrap();
+    assert!(told(&explanation).iter().all(|step| !step.contains(token)), "a token was shown");
+    explanation
+}
+
+#[tokio::test]
+async fn a_user_is_explained_from_the_store() {
+    let bench = Bench::new().await;
+    let admin = bench.sign_in("admin").await;
+    bench.put(&admin, role("clerk", &["orders:*"], &[])).await;
+    let kim = bench.user("kim", &[("clerk", "acme")]).await;
+    let yes = bench.explain(&admin, kim, "orders:read", "acme").await.unwrap();
+    assert_eq!(yes.refusal, None);
+    assert_eq!(
+        told(&yes),
+        [
+            "+user: exists and is active",
+            "+binding: clerk is bound in tenant acme, for good",
+            "+role: clerk grants orders:read by orders:*",
+        ]
+    );
+    let no = bench.explain(&admin, kim, "orders:read", "").await.unwrap();
+    assert_eq!(no.refusal, Some(Refusal::PermissionMissing));
+    bench.auth.disable_user(&bench.call, &admin, kim, "").await.unwrap();
+    let disabled = bench.explain(&admin, kim, "orders:read", "acme").await.unwrap();
+    assert_eq!(disabled.refusal, Some(Refusal::Token(TokenFault::Revoked)));
+    assert!(told(&disabled)[0].starts_with("-user: is disabled, since 2"), "{:?}", told(&disabled));
+    let unknown = bench.explain(&admin, UserId::generate(), "orders:read", "acme").await.unwrap();
+    assert_eq!((unknown.refusal, told(&unknown)[0].as_str()), (Some(Refusal::Unknown), "-user: there is no such user"));
+}
+
+#[tokio::test]
+async fn clients_are_explained_from_memory() {
+    let bench = Bench::new().await;
+    let admin = bench.sign_in("admin").await;
+    let ask = |id: &str| Subject::Principal(id.parse::<PrincipalId>().unwrap());
+    let question = check("postern:auth:verify", "");
+    let known = bench.auth.explain_access(&bench.call, &admin, &ask("dev"), &question).await.unwrap();
+    assert_eq!(known.refusal, None);
+    let unknown = bench.auth.explain_access(&bench.call, &admin, &ask("other"), &question).await.unwrap();
+    assert_eq!(unknown.refusal, Some(Refusal::Unknown));
+}
+
+#[tokio::test]
+async fn a_token_is_explained_by_what_counts_now() {
+    let bench = Bench::new().await;
+    let admin = bench.sign_in("admin").await;
+    bench.put(&admin, role("clerk", &["orders:*"], &[])).await;
+    let kim = bench.user("kim", &[("clerk", "")]).await;
+    let narrowed = TokenScope { audiences: vec![ISSUER.into()], tenant: Some("acme".parse().unwrap()) };
+    let token = bench.sign_in_with("kim", password(), narrowed).await.unwrap();
+    let yes = explain_token(&bench, &token, "orders:read", "acme").await;
+    assert_eq!(
+        told(&yes),
+        [
+            "+token: genuine",
+            "+session: has not ended",
+            "+user: exists and is active",
+            "+token: narrowed to tenant acme at sign-in",
+            "+token: carries the user's roles as they are",
+            "+binding: clerk is bound everywhere, for good",
+            "+role: clerk grants orders:read by orders:*",
+        ]
+    );
+    bench.withdraw(&admin, kim, "clerk", "").await.unwrap();
+    bench.grant(&admin, kim, "clerk", "beta").await.unwrap();
+    let no = explain_token(&bench, &token, "orders:read", "beta").await;
+    assert_eq!(no.refusal, Some(Refusal::PermissionMissing));
+    assert_eq!(
+        told(&no)[4..],
+        [
+            "+token: older than the last change of the user's roles, so these count as they are now",
+            "-binding: no role is bound",
+        ],
+        "a sign-in that was narrowed stays so"
+    );
+}
+
+#[tokio::test]
+async fn a_dead_token_is_told_why() {
+    let bench = Bench::new().await;
+    let admin = bench.sign_in("admin").await;
+    let kim = bench.user("kim", &[]).await;
+    let forged = explain_token(&bench, "a.b.c", "a:b", "").await;
+    assert!(matches!(forged.refusal, Some(Refusal::Token(TokenFault::Invalid(_)))));
+
+    let token = bench.sign_in_for("kim", ISSUER).await;
+    bench.auth.set_password(&bench.call, &admin, kim, password()).await.unwrap();
+    let dead = explain_token(&bench, &token, "a:b", "").await;
+    assert_eq!(dead.refusal, Some(Refusal::Token(TokenFault::Revoked)));
+    let steps = told(&dead);
+    assert!(steps[1].ends_with(": ended because the password was changed"), "{steps:?}");
+
+    let token = bench.sign_in_for("kim", ISSUER).await;
+    bench.advance(Duration::from_mins(11)).await;
+    let late = explain_token(&bench, &token, "a:b", "").await;
+    assert_eq!(late.refusal, Some(Refusal::Token(TokenFault::Expired)));
+    assert_eq!(told(&late).last().unwrap(), "-token: has expired");
+
+    let token = bench.sign_in_for("kim", ISSUER).await;
+    let admin = bench.sign_in("admin").await;
+    bench.auth.delete_user(&bench.call, &admin, kim, "").await.unwrap();
+    let gone = explain_token(&bench, &token, "a:b", "").await;
+    assert_eq!(gone.refusal, Some(Refusal::Token(TokenFault::Revoked)));
+    assert_eq!(told(&gone), ["+token: genuine", "-user: was deleted"]);
+}
+
+#[tokio::test]
+async fn the_fence_ends_everybodys_sessions() {
+    let bench = Bench::new().await;
+    let token = bench.sign_in_for("admin", ISSUER).await;
+    let admin = bench.auth.administrator(&token).unwrap();
+    for wrong in ["", "https://id.example/", "HTTPS://id.example"] {
+        let refused = bench.auth.end_all_sessions(&bench.call, &admin, wrong, "").await;
+        assert!(matches!(refused, Err(AuthError::InvalidField(_))), "{wrong}");
+    }
+    bench.auth.end_all_sessions(&bench.call, &admin, ISSUER, "restored").await.unwrap();
+    assert!(matches!(bench.auth.administrator(&token), Err(AuthError::TokenRefused(TokenFault::Revoked))));
+    assert_eq!(bench.audited("session_fence_raised").await, [r#"{"note":"restored"}"#]);
+    let fenced = explain_token(&bench, &token, "a:b", "").await;
+    assert!(told(&fenced)[1].starts_with("-session: everybody was signed out at 2"), "{:?}", told(&fenced));
+}
+
+#[tokio::test]
+async fn keys_and_the_replica_are_shown() {
+    let bench = Bench::new().await;
+    let admin = bench.sign_in("admin").await;
+    let (auth, call) = (&bench.auth, &bench.call);
+    let made = crate::auth::event(crate::domain::audit::AuditKind::KeyCreated, call, auth.clock.now());
+    auth.clock.advance(Duration::from_millis(1));
+    auth.store.insert_key(&auth.keyring.make(1).unwrap(), Duration::from_mins(1), &made).await.unwrap();
+    let (keys, more) = auth.list_keys(call, &admin, None, 1).await.unwrap();
+    assert_eq!((keys.len(), keys[0].1, more), (1, KeyState::Published, true));
+    let (rest, more) = auth.list_keys(call, &admin, Some(&keys[0].0.kid), 1).await.unwrap();
+    assert_eq!((rest.len(), rest[0].1, more), (1, KeyState::Signing, false));
+
+    let info = auth.server_info(call, &admin).unwrap();
+    assert_eq!((info.version, info.replica), (env!("CARGO_PKG_VERSION"), auth.replica));
+    assert!(info.schema_version > 0 && !info.freshness.stale);
+}

@@ -1,0 +1,73 @@
+//! Starting, stopping, and what stands in the way.
+
+use rustix::process::Signal;
+
+use super::{DONE, Person, REFUSED, Served, UNAVAILABLE, command, finish, folder, serve};
+
+#[test]
+fn a_signal_ends_the_server_and_a_second_start_keeps_everything() {
+    let folder = folder();
+    let first = Served::start(folder.path());
+    let mut person = Person::administrator(&first);
+    let (kid, issuer) = (first.fact("signing_key")["kid"].clone(), first.issuer().to_owned());
+    assert_eq!(first.fact("store")["created"], true);
+    person.does("health").ends_with(DONE).says("SERVING");
+    person.does("health --service postern.auth.v1.AuthService").ends_with(DONE);
+    person.does("health --service nothing").ends_with(UNAVAILABLE).says("UNKNOWN");
+    assert_eq!(first.end(Signal::INT), Some(DONE));
+    for words in ["health", "verify", "sessions", "admin server"] {
+        person.does(words).ends_with(UNAVAILABLE).complains("nothing listens at");
+    }
+
+    let second = Served::start(folder.path());
+    assert_eq!(second.fact("store")["created"], false);
+    assert_eq!((&second.fact("signing_key")["kid"], second.issuer()), (&kid, issuer.as_str()));
+    assert!(!second.facts.iter().any(|fact| fact["fact"] == "administrator"));
+    // The same server at another port, which the system chose.
+    let state = std::fs::read_to_string(person.state_file()).unwrap().replace(&person.server, &second.url());
+    std::fs::write(person.state_file(), state).unwrap();
+    person.server = second.url();
+    person.does("verify").ends_with(DONE).says("ALLOW");
+    person.does("refresh").ends_with(DONE).says("the next pair");
+    assert_eq!(second.end(Signal::TERM), Some(DONE));
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused_with_the_pid() {
+    let folder = folder();
+    let served = Served::start(folder.path());
+    let pid = format!("(pid {})", served.child.id());
+    let refused = finish(&mut serve(folder.path()), "").ends_with(REFUSED);
+    let refused = refused.complains(&pid).complains("postern --data ./other --listen.grpc 127.0.0.1:7311");
+    assert_eq!(refused.stdout, "");
+
+    let mut elsewhere = command(folder.path());
+    let address = served.fact("grpc")["address"].as_str().unwrap();
+    elsewhere.args(["--data", "other", "--listen.grpc", address, "--listen.operations", "127.0.0.1:0"]);
+    finish(&mut elsewhere, "").ends_with(REFUSED).complains(address);
+    assert_eq!(served.end(Signal::TERM), Some(DONE));
+}
+
+#[test]
+fn settings_that_are_wrong_start_nothing() {
+    let folder = folder();
+    let mut wrong = serve(folder.path());
+    wrong.args(["--set", "sessions.idle_tll=7d", "--set", "tokens.access_ttl=2h"]);
+    // All at once, each with its key.
+    finish(&mut wrong, "").ends_with(REFUSED).complains("sessions.idle_tll").complains("tokens.access_ttl");
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn help_and_version_are_done_and_a_typo_is_refused() {
+    let person = Person::at("http://127.0.0.1:1".to_owned());
+    person.does("--help").ends_with(DONE).says("Administer:");
+    person.does("--version").ends_with(DONE).says(env!("CARGO_PKG_VERSION"));
+    for words in ["login --help", "admin --help", "admin bindings grant --help"] {
+        person.does(words).ends_with(DONE).says("Usage:");
+    }
+    for words in ["logn", "verify --requir orders:read", "admin bindings grant mira clerk", "--listen 127.0.0.1:1"] {
+        person.does(words).ends_with(REFUSED).complains("Usage:");
+    }
+    person.does("health --server https://127.0.0.1:1").ends_with(REFUSED);
+}
