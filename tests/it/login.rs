@@ -57,15 +57,10 @@ async fn length_is_the_only_rule_for_a_new_password_and_counts_code_points() {
         assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "PASSWORD_REFUSED"));
         assert_eq!(metadata(&status, "rule"), rule);
     }
-    for (index, password) in [
-        "가".repeat(15),
-        "0".repeat(15),
-        "a b c d e f g h ".to_owned(),
-        "\u{1F600}".repeat(64),
-        "x".repeat(1024),
-    ]
-    .iter()
-    .enumerate()
+    for (index, password) in
+        ["가".repeat(15), "0".repeat(15), "a b c d e f g h ".to_owned(), "\u{1F600}".repeat(64), "x".repeat(1024)]
+            .iter()
+            .enumerate()
     {
         let name = format!("user{index}");
         admin.create_user(new_user(&name, password)).await.unwrap();
@@ -85,6 +80,8 @@ async fn a_new_password_replaces_the_old_one_at_once_and_keeps_the_rules() {
     admin.set_password(set("quite another password")).await.unwrap();
     assert!(!knows(&server, PASSWORD).await);
     assert!(knows(&server, "quite another password").await);
+    let refused = server.refresh(&someone.tokens.refresh_token).await.unwrap_err();
+    assert_eq!(metadata(&refused, "endCause"), "CREDENTIAL_CHANGED");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +109,8 @@ async fn a_password_is_compared_whole_and_exactly() {
 async fn one_password_typed_composed_or_decomposed_is_one_password() {
     let server = Server::quick().await;
     let id = add_user(&server, "kim", None).await;
-    let (composed, decomposed) = ("caf\u{e9} \u{ac00}\u{b098} passwort", "cafe\u{301} \u{1100}\u{1161}\u{1102}\u{1161} passwort");
+    let (composed, decomposed) =
+        ("caf\u{e9} \u{ac00}\u{b098} passwort", "cafe\u{301} \u{1100}\u{1161}\u{1102}\u{1161} passwort");
     for (set, typed) in [(composed, decomposed), (decomposed, composed)] {
         set_password(&server, id, set).await;
         assert!(knows(&server, typed).await);
@@ -133,7 +131,10 @@ async fn a_password_that_is_too_long_is_refused_before_any_hashing() {
     for password in ["x".repeat(1025), "x".repeat(60_000), String::new()] {
         let status = server.login("admin", &password).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "INVALID_FIELD"));
-        assert_eq!(status.get_details_bad_request().unwrap().field_violations.first().unwrap().field, "password.password");
+        assert_eq!(
+            status.get_details_bad_request().unwrap().field_violations.first().unwrap().field,
+            "password.password"
+        );
         assert!(!status.message().contains("xxx"));
     }
     let status = server.login("admin", &"x".repeat(1 << 20)).await.unwrap_err();
@@ -195,7 +196,8 @@ async fn the_audit_log_tells_what_the_caller_is_not_told() {
             .fetch_all(&mut database.0)
             .await
             .unwrap();
-    let told: Vec<(Option<&str>, &str)> = rows.iter().map(|(target, detail)| (target.as_deref(), detail.as_str())).collect();
+    let told: Vec<(Option<&str>, &str)> =
+        rows.iter().map(|(target, detail)| (target.as_deref(), detail.as_str())).collect();
     let id = id.to_string();
     assert_eq!(told.len(), 3);
     for ((target, detail), (expected, fault)) in
@@ -311,13 +313,7 @@ async fn a_rehash_never_brings_an_old_password_back() {
     let server = Server::quick().await;
     let (id, _) = kim(&server).await;
     // Hashes of this are outdated to the server, so each sign-in with one wants to write.
-    let outdated = HashSettings {
-        memory_kib: 64,
-        iterations: 2,
-        parallelism: 1,
-        threads: NonZeroUsize::MIN,
-        queue: 4,
-    };
+    let outdated = HashSettings { memory_kib: 64, iterations: 2, parallelism: 1, threads: NonZeroUsize::MIN, queue: 4 };
     let outdated = Passwords::start(&outdated).unwrap();
     set_hash(&server, id, &hash_with(&outdated, PASSWORD).await).await;
     let mut current = PASSWORD.to_owned();
@@ -369,17 +365,17 @@ async fn a_sign_in_says_truthfully_how_and_when() {
     assert_eq!(principal.client_id, "dev");
     assert_eq!(principal.session_id, tokens.session_id);
     let verified = server.verify(&tokens.access_token).await.principal.unwrap();
-    assert_eq!((&verified.id, &verified.session_id, &verified.amr), (&principal.id, &principal.session_id, &principal.amr));
+    assert_eq!(
+        (&verified.id, &verified.session_id, &verified.amr),
+        (&principal.id, &principal.session_id, &principal.amr)
+    );
     assert_eq!(verified.auth_time.unwrap().seconds, principal.auth_time.unwrap().seconds);
     assert!(tokens.refresh_token.starts_with("ptr_") && tokens.refresh_token.len() == 124);
     assert!(tokens.access_expire_time.unwrap().seconds < tokens.refresh_expire_time.unwrap().seconds);
     assert!(tokens.refresh_expire_time.unwrap().seconds < tokens.session_expire_time.unwrap().seconds);
     let multi = pb::Assurance { level: pb::AssuranceLevel::MultiFactor.into(), ..Default::default() };
-    let question = pb::VerifyRequest {
-        access_token: tokens.access_token.clone(),
-        assurance: Some(multi),
-        ..Default::default()
-    };
+    let question =
+        pb::VerifyRequest { access_token: tokens.access_token.clone(), assurance: Some(multi), ..Default::default() };
     let answer = server.verify_with(question).await.unwrap();
     assert_eq!(verdict(&answer), (pb::Decision::StepUp, pb::Reason::AssuranceTooLow));
     let session = server.sessions(&tokens.access_token, false).await.into_iter().find(|one| one.current).unwrap();
@@ -404,7 +400,11 @@ async fn nobody_chooses_the_id_of_a_session() {
     // Fields that the contract does not have: length-delimited ones of numbers 5 to 30, each with the wanted id.
     let mut message = login_request("kim", PASSWORD).encode_to_vec();
     for number in 5..31_u64 {
-        prost::encoding::encode_key(u32::try_from(number).unwrap(), prost::encoding::WireType::LengthDelimited, &mut message);
+        prost::encoding::encode_key(
+            u32::try_from(number).unwrap(),
+            prost::encoding::WireType::LengthDelimited,
+            &mut message,
+        );
         prost::encoding::encode_varint(wanted.len() as u64, &mut message);
         message.extend_from_slice(wanted.as_bytes());
     }
@@ -452,7 +452,10 @@ async fn one_session_too_many_ends_the_oldest() {
         rest.push(sign_in(&server).await);
     }
     let refused = server.refresh(&oldest.refresh_token).await.unwrap_err();
-    assert_eq!((reason(&refused).as_str(), metadata(&refused, "endCause").as_str()), ("SESSION_ENDED", "SESSION_LIMIT"));
+    assert_eq!(
+        (reason(&refused).as_str(), metadata(&refused, "endCause").as_str()),
+        ("SESSION_ENDED", "SESSION_LIMIT")
+    );
     assert_eq!(verdict(&server.verify(&oldest.access_token).await).1, pb::Reason::TokenRevoked);
     for tokens in &rest {
         assert!(server.refresh(&tokens.refresh_token).await.is_ok());
@@ -526,6 +529,7 @@ async fn a_storm_of_logins_is_shed_with_a_delay_and_does_not_touch_verify() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "calls to be given up one by one")]
 async fn a_login_that_is_given_up_frees_its_place_only_when_its_hash_is_done() {
     let server = Server::start_with(|config| {
         (config.passwords.memory_kib, config.passwords.iterations) = (40_000, 10);

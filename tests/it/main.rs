@@ -8,6 +8,7 @@
 )]
 
 mod backstage;
+mod binary;
 mod database;
 mod people;
 mod raw;
@@ -18,6 +19,7 @@ mod architecture;
 mod canary;
 mod cli;
 mod contract;
+mod crash;
 mod docs;
 mod feed;
 mod forgery;

@@ -40,8 +40,7 @@ pub(crate) async fn call(
     let body = body.collect().await.map_err(|why| format!("{why:?}"))?;
     let trailers = body.trailers().cloned().unwrap_or_default();
     let all = parts.headers.iter().chain(trailers.iter());
-    let metadata: BTreeMap<_, _> =
-        all.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let metadata: BTreeMap<_, _> = all.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     let code = metadata.get("grpc-status").map_or(Code::Unknown, |code| Code::from_bytes(code));
     Ok(Raw { code, metadata, body: body.to_bytes() })
 }
