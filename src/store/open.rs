@@ -83,7 +83,11 @@ pub enum OpenError {
 impl Store {
     /// Opens the database at `path`, makes it if there is none, and brings it up to date.
     pub async fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
-        let found = look(path)?;
+        let mut found = look(path)?;
+        if matches!(found, Found::Database { .. }) && rollback_journal(path).exists() {
+            roll_back(path).await?;
+            found = look(path)?;
+        }
         let applied = match found {
             Found::Database { len } => check(path, len).await?,
             Found::Nothing => {
@@ -183,6 +187,24 @@ async fn create(path: &Path) -> Result<(), OpenError> {
     let options = options(path).pragma("application_id", APPLICATION_ID.to_string());
     let connection = options.connect().await.map_err(|error| unusable(path, error))?;
     connection.close().await.map_err(|error| unusable(path, error))
+}
+
+/// A first start that was killed before it turned to write-ahead logging leaves one; a connection that may only read
+/// could not open the database beside it.
+fn rollback_journal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-journal");
+    name.into()
+}
+
+/// Opening the database undoes the transaction that was cut short, down to an empty file if it was the first one.
+async fn roll_back(path: &Path) -> Result<(), OpenError> {
+    const TOUCH: &str = "SELECT count(*) FROM sqlite_schema";
+    let options = options(path).busy_timeout(CHECK_BUSY_TIMEOUT);
+    let mut connection = options.connect().await.map_err(|error| unusable(path, error))?;
+    let touched = sqlx::query(TOUCH).execute(&mut connection).await;
+    connection.close().await.map_err(|error| unusable(path, error))?;
+    touched.map(drop).map_err(|error| unusable(path, error))
 }
 
 /// Reads the schema version (0: none) and, if the file is small, all of it.
@@ -335,6 +357,42 @@ mod tests {
         let path = folder.path().join("marked.db");
         create(&path).await.unwrap();
         assert!(Store::open(&path, Clock::default()).await.unwrap().created());
+    }
+
+    /// A transaction on a file of 500 small rows that is cut short: the pages that did not fit into the cache are in the
+    /// file, and what was there before is in the journal.
+    async fn cut_short(path: &Path, before: &'static str) {
+        const WORK: &str = "BEGIN; CREATE TABLE t (v); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+            WHERE i < 500) INSERT INTO t SELECT randomblob(500) FROM n;";
+        let made = path.with_added_extension("made");
+        let mut connection = options(&made).create_if_missing(true).pragma("cache_size", "1").connect().await.unwrap();
+        sqlx::raw_sql(before).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(WORK).execute(&mut connection).await.unwrap();
+        fs::copy(&made, path).unwrap();
+        fs::copy(rollback_journal(&made), rollback_journal(path)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_start_that_was_killed_within_a_transaction_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        // Of the transaction that makes the first page, its journal says that there was no page before.
+        let first = folder.path().join("first.db");
+        cut_short(&first, "").await;
+        fs::remove_file(&first).unwrap();
+        let marked = folder.path().join("marked.db");
+        create(&marked).await.unwrap();
+        fs::rename(marked, &first).unwrap();
+        let later = folder.path().join("later.db");
+        cut_short(&later, "PRAGMA application_id = 0x5053544E").await;
+        for path in [first, later] {
+            assert!(matches!(look(&path).unwrap(), Found::Database { .. }) && rollback_journal(&path).exists());
+            let store = Store::open(&path, Clock::default()).await.unwrap();
+            assert!(store.created());
+            store.close().await;
+            let store = Store::open(&path, Clock::default()).await.unwrap();
+            assert!(!store.created(), "known again");
+            store.close().await;
+        }
     }
 
     #[tokio::test]

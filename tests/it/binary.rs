@@ -20,7 +20,6 @@ pub(crate) struct Place(TempDir);
 /// A server that serves. Killed with this value.
 pub(crate) struct Running {
     child: Child,
-    pub(crate) grpc: SocketAddr,
     pub(crate) channel: Channel,
 }
 
@@ -70,10 +69,22 @@ impl Place {
         self.arguments(shell)
     }
 
-    fn arguments(&self, mut command: Command) -> Command {
+    /// The program with these settings and no others.
+    pub(crate) fn command_with(&self, arguments: &[&str]) -> Command {
+        let mut command = self.surroundings(Command::new(env!("CARGO_BIN_EXE_postern")));
+        command.args(arguments);
+        command
+    }
+
+    fn arguments(&self, command: Command) -> Command {
         let any = "127.0.0.1:0";
-        command.current_dir(self.path()).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+        let mut command = self.surroundings(command);
         command.args(["--data", "data", "--listen.grpc", any, "--listen.operations", any]);
+        command
+    }
+
+    fn surroundings(&self, mut command: Command) -> Command {
+        command.current_dir(self.path()).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
         command
     }
 
@@ -90,11 +101,12 @@ impl Place {
         let mut grpc = None;
         for line in stdout.lines() {
             let fact: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
-            match fact["fact"].as_str() {
-                Some("grpc") => grpc = fact["address"].as_str().map(|address| address.parse().unwrap()),
+            let text = |name: &str| fact.get(name).and_then(serde_json::Value::as_str);
+            match text("fact") {
+                Some("grpc") => grpc = text("address").map(|address| address.parse::<SocketAddr>().unwrap()),
                 Some("ready") => {
                     let grpc = grpc.unwrap();
-                    return Ok(Running { child, grpc, channel: connect(grpc).await });
+                    return Ok(Running { child, channel: connect(grpc).await });
                 }
                 _ => {}
             }

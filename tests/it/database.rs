@@ -5,7 +5,6 @@ use std::path::Path;
 use postern::domain::id::UserId;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
-use uuid::Uuid;
 
 /// A second connection to the file, as another process has it.
 pub(crate) struct Database(pub(crate) SqliteConnection);
@@ -95,16 +94,5 @@ impl Database {
     /// Where the change log stands.
     pub(crate) async fn head(&mut self) -> i64 {
         sqlx::query_scalar("SELECT head FROM feed").fetch_one(&mut self.0).await.unwrap()
-    }
-
-    /// Throws the log and the revocations back, as a fail-over to a copy that lacked the newest rows does.
-    pub(crate) async fn rewind_to(&mut self, head: i64) {
-        sqlx::query("UPDATE feed SET head = $1").bind(head).execute(&mut self.0).await.unwrap();
-        sqlx::query("DELETE FROM changes WHERE id > $1").bind(head).execute(&mut self.0).await.unwrap();
-    }
-
-    pub(crate) async fn forget_revocation(&mut self, session: &str) {
-        let id: Uuid = session.parse().unwrap();
-        sqlx::query("DELETE FROM revocations WHERE session_id = $1").bind(id).execute(&mut self.0).await.unwrap();
     }
 }

@@ -153,8 +153,8 @@ async fn what_is_no_message_is_refused_as_such_by_every_method() {
 async fn what_is_no_call_is_refused_by_every_method() {
     let target = Target::new().await;
     for method in &methods() {
-        let is_batch = ["/BatchVerify", "/ApplyPolicy"].iter().any(|large| method.path.ends_with(large));
-        let limit = if is_batch { 1024 * 1024 } else { 64 * 1024 };
+        let is_large = ["/BatchVerify", "/ApplyPolicy"].iter().any(|large| method.path.ends_with(large));
+        let limit = if is_large { 1024 * 1024 } else { 64 * 1024 };
         let too_large = frame(&vec![0x0a; limit + 1]);
         let claims = |length: u32| [&[0][..], &length.to_be_bytes(), &[0; 100]].concat();
         let compressed = [vec![1, 0, 0, 0, 2], vec![0; 2]].concat();
@@ -289,7 +289,7 @@ impl Maker<'_> {
             Kind::Enum(_) => Value::EnumNumber(integer as i32),
             Kind::Bool => Value::Bool(self.byte() % 2 == 1),
             // Mostly what would do, or no message would get past its first field.
-            Kind::String if self.byte() % 6 > 0 => Value::String(self.fitting(field.name())),
+            Kind::String if !self.byte().is_multiple_of(6) => Value::String(self.fitting(field.name())),
             Kind::String => Value::String(self.text()),
             Kind::Message(of) => Value::Message(self.message(&of, depth + 1)),
             other => panic!("the contract has a {other:?} now"),

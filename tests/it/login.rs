@@ -80,6 +80,8 @@ async fn a_new_password_replaces_the_old_one_at_once_and_keeps_the_rules() {
     admin.set_password(set("quite another password")).await.unwrap();
     assert!(!knows(&server, PASSWORD).await);
     assert!(knows(&server, "quite another password").await);
+    let refused = server.refresh(&someone.tokens.refresh_token).await.unwrap_err();
+    assert_eq!(metadata(&refused, "endCause"), "CREDENTIAL_CHANGED");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -527,6 +529,7 @@ async fn a_storm_of_logins_is_shed_with_a_delay_and_does_not_touch_verify() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "calls to be given up one by one")]
 async fn a_login_that_is_given_up_frees_its_place_only_when_its_hash_is_done() {
     let server = Server::start_with(|config| {
         (config.passwords.memory_kib, config.passwords.iterations) = (40_000, 10);

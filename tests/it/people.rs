@@ -6,11 +6,12 @@ use postern::domain::audit::{AuditEvent, AuditKind};
 use postern::domain::id::UserId;
 use postern::domain::password::Password;
 use postern::domain::time::Timestamp;
+use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
 use postern::store::NewUser;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::support::{PASSWORD, Server};
+use crate::support::{Admin, PASSWORD, Server};
 
 /// A user, straight in the store: for tests that are not about how users are made.
 pub(crate) async fn add_user(server: &Server, user_name: &str, password: Option<&str>) -> UserId {
@@ -41,10 +42,11 @@ pub(crate) async fn sign_in(server: &Server) -> pb::TokenPair {
 }
 
 pub(crate) async fn set_password(server: &Server, id: UserId, password: &str) {
-    set_hash(server, id, &hash_with(&server.auth.passwords, password).await).await;
+    let request = admin::SetPasswordRequest { id: id.to_string(), password: password.to_owned() };
+    administrator(server).await.set_password(request).await.unwrap();
 }
 
-/// A password that was hashed elsewhere.
+/// A password that was hashed elsewhere, in one step: for races.
 pub(crate) async fn set_hash(server: &Server, id: UserId, hash: &SecretString) {
     let event = event(AuditKind::PasswordSet, id);
     let revision = server.auth.store.set_password(id, hash.expose_secret(), &event).await.unwrap();
@@ -52,24 +54,27 @@ pub(crate) async fn set_hash(server: &Server, id: UserId, hash: &SecretString) {
 }
 
 pub(crate) async fn disable(server: &Server, id: UserId) {
-    let changed = server.auth.store.disable_user(id, &event(AuditKind::UserDisabled, id)).await.unwrap();
-    server.auth.feed.catch_up(changed.revision).await;
+    let request = admin::DisableUserRequest { id: id.to_string(), note: "left".to_owned() };
+    administrator(server).await.disable_user(request).await.unwrap();
 }
 
 pub(crate) async fn enable(server: &Server, id: UserId) {
-    let changed = server.auth.store.enable_user(id, &event(AuditKind::UserEnabled, id)).await.unwrap();
-    server.auth.feed.catch_up(changed.revision).await;
+    let request = admin::EnableUserRequest { id: id.to_string(), note: "back".to_owned() };
+    administrator(server).await.enable_user(request).await.unwrap();
 }
 
 pub(crate) async fn delete(server: &Server, id: UserId) {
-    let changed = server.auth.store.delete_user(id, &event(AuditKind::UserDeleted, id)).await.unwrap();
-    server.auth.feed.catch_up(changed.revision).await;
+    let request = admin::DeleteUserRequest { id: id.to_string(), note: "asked for it".to_owned() };
+    administrator(server).await.delete_user(request).await.unwrap();
 }
 
-pub(crate) async fn raise_fence(server: &Server) {
-    let event = event(AuditKind::FenceRaised, UserId::generate());
-    let (_fence, revision) = server.auth.store.raise_fence(&event).await.unwrap();
-    server.auth.feed.catch_up(revision).await;
+pub(crate) async fn end_all_sessions(server: &Server) {
+    let request = admin::EndAllSessionsRequest { confirm: server.issuer.clone(), note: "drill".to_owned() };
+    administrator(server).await.end_all_sessions(request).await.unwrap();
+}
+
+async fn administrator(server: &Server) -> Admin {
+    server.admin(&server.login_admin().await.access_token)
 }
 
 pub(crate) async fn hash_with(passwords: &Passwords, password: &str) -> SecretString {

@@ -9,7 +9,7 @@ use postern::proto::auth::v1 as pb;
 use tonic::Code;
 
 use crate::database::Database;
-use crate::people::{add_user, disable, kim, raise_fence, set_password, sign_in};
+use crate::people::{add_user, disable, end_all_sessions, kim, set_password, sign_in};
 use crate::support::{Answer, PASSWORD, Server, metadata, quick, reason, verdict};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -224,9 +224,9 @@ async fn sessions_that_ended_by_time_or_floor_are_listed_with_their_reason_too()
     }
     // Ten days before the absolute end of the first: a second one, which is then left alone for the idle time.
     let current = sign_in(&server).await;
-    server.advance(10 * DAY - Duration::from_secs(60));
+    server.advance(Duration::from_mins(10 * 24 * 60 - 1));
     let last = server.refresh(&token).await.unwrap().tokens.unwrap().refresh_token;
-    server.later(Duration::from_secs(120)).await;
+    server.later(Duration::from_mins(2)).await;
     let current = server.refresh(&current.refresh_token).await.unwrap().tokens.unwrap();
     assert_eq!(cause(&server, &last).await, "EXPIRED");
     assert_eq!(listed_cause(&server, &current.access_token, &expired.session_id).await, pb::EndCause::Expired);
@@ -243,7 +243,7 @@ async fn sessions_that_ended_by_time_or_floor_are_listed_with_their_reason_too()
     let listed = listed_cause(&server, &current.access_token, &before.session_id).await;
     assert_eq!(listed, pb::EndCause::CredentialChanged);
 
-    raise_fence(&server).await;
+    end_all_sessions(&server).await;
     let before = current;
     let current = server.login("kim", "quite another password").await.unwrap().tokens.unwrap();
     assert_eq!(listed_cause(&server, &current.access_token, &before.session_id).await, pb::EndCause::EndedForAll);
@@ -434,7 +434,7 @@ async fn an_access_token_that_is_dead_asks_for_nothing() {
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "TOKEN_REVOKED"));
     let ask = pb::ListSessionsRequest { access_token: tokens.access_token, ..Default::default() };
     assert_eq!(reason(&page(&server, &ask).await.unwrap_err()), "TOKEN_REVOKED");
-    server.later(Duration::from_secs(31 * 60)).await;
+    server.later(Duration::from_mins(31)).await;
     let status = end_all(&server, &other.access_token, "", false).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "TOKEN_EXPIRED"));
     assert!(server.refresh(&other.refresh_token).await.is_ok());
@@ -543,7 +543,7 @@ async fn the_fence_ends_everybodys_sessions_and_every_token() {
         add_user(&server, &name, Some(PASSWORD)).await;
         all.push(server.login(&name, PASSWORD).await.unwrap().tokens.unwrap());
     }
-    raise_fence(&server).await;
+    end_all_sessions(&server).await;
     for tokens in &all {
         assert_eq!(decided(&server, &tokens.access_token).await, DEAD);
         assert_eq!(cause(&server, &tokens.refresh_token).await, "ENDED_FOR_ALL");

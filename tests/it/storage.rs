@@ -62,7 +62,7 @@ async fn a_supervisor_stops_it_without_breaking_a_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_start_that_dies_anywhere_is_finished_by_the_next() {
-    for millis in [5, 20, 40, 60, 90, 130, 200] {
+    for millis in [5, 12, 15, 18, 21, 25, 40, 80, 130] {
         let place = Place::new();
         place.start_and_die(Duration::from_millis(millis)).await;
         let running = place.start().await;
@@ -93,7 +93,7 @@ async fn a_second_server_on_one_directory_names_the_first_and_touches_nothing() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_not_ours_or_damaged_stays_as_it_is() {
     let place = Place::new();
-    place.start().await.terminate().await;
+    assert!(place.start().await.terminate().await.success());
     let good = bytes(&place.database());
     let key = bytes(&place.master_key());
 
@@ -131,7 +131,7 @@ async fn a_database_that_is_not_ours_or_damaged_stays_as_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_key_that_is_wrong_missing_or_open_to_others_stops_the_start() {
     let place = Place::new();
-    place.start().await.terminate().await;
+    assert!(place.start().await.terminate().await.success());
     let (good, database) = (bytes(&place.master_key()), bytes(&place.database()));
     let other = {
         let place = Place::new();
@@ -174,9 +174,9 @@ async fn a_port_in_use_is_named_with_its_setting() {
     let place = Place::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for setting in ["listen.grpc", "listen.operations"] {
-        let mut command = place.command();
-        command.args(["--set", &format!("{setting}={address}")]);
+    for (setting, other) in [("listen.grpc", "--listen.operations"), ("listen.operations", "--listen.grpc")] {
+        let option = format!("--{setting}");
+        let command = place.command_with(&["--data", "data", &option, &address, other, "127.0.0.1:0"]);
         let refused = place.refused_by(command).await;
         assert!(refused.stderr.contains(&address) && refused.stderr.contains(setting), "{}", refused.stderr);
         assert!(!place.database().exists(), "nothing is made before the ports are ours");
@@ -190,9 +190,9 @@ async fn a_directory_that_cannot_be_used_is_named() {
     std::fs::write(place.data(), "in the way").unwrap();
     assert!(place.refused().await.stderr.contains("data cannot be used"));
     assert_eq!(bytes(&place.data()), b"in the way");
-    let mut command = place.command();
-    command.args(["--set", "data_dir=data/below"]);
-    drop(command);
+    let any = "127.0.0.1:0";
+    let below = place.command_with(&["--data", "data/below", "--listen.grpc", any, "--listen.operations", any]);
+    assert!(place.refused_by(below).await.stderr.contains("data/below cannot be used"));
     std::fs::remove_file(place.data()).unwrap();
     std::fs::create_dir(place.data()).unwrap();
     std::fs::create_dir(place.database()).unwrap();
@@ -204,7 +204,7 @@ async fn a_directory_that_cannot_be_used_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_at_the_first_start_is_named_and_the_next_start_is_good() {
     let place = Place::new();
-    for blocks in [0, 20, 60, 120, 250] {
+    for blocks in [8, 20, 60, 120, 250] {
         let refused = place.refused_by(place.command_on_full_disk(blocks)).await;
         let told = &refused.stderr;
         assert!(
@@ -220,7 +220,7 @@ async fn a_disk_that_is_full_at_the_first_start_is_named_and_the_next_start_is_g
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_is_an_outage_and_loses_nothing_that_was_acknowledged() {
     let place = Place::new();
-    place.start().await.terminate().await;
+    assert!(place.start().await.terminate().await.success());
     let password = place.admin_password();
     let running = place.try_start(place.command_on_full_disk(900)).await.unwrap();
     let mut client = AuthServiceClient::new(running.channel.clone());

@@ -68,6 +68,7 @@ impl Server {
             InitialPassword::InFile(path) => panic!("written to {}", path.display()),
         });
         let (stop, stopped) = oneshot::channel::<()>();
+        #[expect(clippy::disallowed_methods, reason = "it is the server that is spawned; `stop` waits for it")]
         let task = tokio::task::spawn(async move {
             app.run(async move { drop(stopped.await) }).await.unwrap();
         });
@@ -82,8 +83,9 @@ impl Server {
 
     pub(crate) async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         let (dir, clock) = (Arc::clone(&self.dir), self.clock.clone());
+        let admin_password = self.admin_password.take();
         self.stop().await;
-        Self::start_on(dir, clock, change).await
+        Self { admin_password, ..Self::start_on(dir, clock, change).await }
     }
 
     /// A second server over the same database and master key, with a data directory of its own, as a replica is.
@@ -98,7 +100,8 @@ impl Server {
             config.store = Store::Sqlite { path: database };
             config.keys.master = SecretSource::File(key);
         };
-        Self::start_on(Arc::new(tempfile::tempdir().unwrap()), self.clock.clone(), change).await
+        let replica = Self::start_on(Arc::new(tempfile::tempdir().unwrap()), self.clock.clone(), change).await;
+        Self { admin_password: self.admin_password.clone(), ..replica }
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -147,7 +150,7 @@ impl Server {
 
     /// Signs the first administrator in.
     pub(crate) async fn login_admin(&self) -> pb::TokenPair {
-        let password = self.admin_password.clone().expect("the first start of this data directory");
+        let password = self.admin_password.clone().expect("this test saw the first start");
         self.login("admin", &password).await.unwrap().tokens.unwrap()
     }
 
@@ -247,10 +250,12 @@ pub(crate) fn verdict(answer: &pb::VerifyResponse) -> (pb::Decision, pb::Reason)
     (answer.decision(), answer.refusal.as_ref().map(pb::Refusal::reason).unwrap_or_default())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the messages take it")]
 pub(crate) fn everywhere() -> Option<admin::Scope> {
     Some(admin::Scope { r#where: Some(admin::scope::Where::Everywhere(true)) })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the messages take it")]
 pub(crate) fn in_tenant(tenant: &str) -> Option<admin::Scope> {
     Some(admin::Scope { r#where: Some(admin::scope::Where::Tenant(tenant.to_owned())) })
 }
