@@ -233,7 +233,10 @@ impl App {
 impl App {
     /// Serves until `shutdown`, then drains: calls first, then what they left behind, then the store.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { auth, readiness, grpc, operations, background, stop_background, .. } = self;
+        let Self { auth, report, readiness, grpc, operations, background, stop_background, .. } = self;
+        if report.administrator.is_some() {
+            first_start::administrator_was_told(&auth.store).await?;
+        }
         let (stop_grpc, stop_operations) = (CancellationToken::new(), CancellationToken::new());
         let parts = GrpcParts { auth: Arc::clone(&auth), readiness: Arc::clone(&readiness), reflection: true };
         let grpc = grpc::serve(grpc, parts, stop_grpc.clone());

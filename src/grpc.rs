@@ -70,7 +70,7 @@ pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: Cancellati
     let GrpcParts { auth, readiness, reflection } = parts;
     let reporter = HealthReporter::new();
     let health_service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
-    let health = Health::new(reporter).await;
+    let health = Health::new(reporter, &readiness).await;
 
     let mut routes = Routes::new(auth_service(&auth))
         .add_service(admin_service(&auth))
@@ -131,8 +131,11 @@ fn admin_service(auth: &Arc<Auth>) -> BySize<AdminServiceServer<AdminDoor>> {
 
 /// Both versions: many tools still ask in the older one only.
 fn add_reflection(routes: Routes) -> Result<Routes, GrpcError> {
-    let describe =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
+    let describe = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let limit = limits::REQUEST_BYTES_MAX;
     Ok(routes
         .add_service(describe().build_v1()?.max_decoding_message_size(limit))

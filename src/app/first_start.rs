@@ -108,8 +108,13 @@ pub(super) async fn administrator(
         InitialPassword::InFile(written.map_err(|source| StartError::DataDir { path: PASSWORD_FILE.into(), source })?)
     };
     create_administrator(store, hash).await?;
-    store.fix_setting(BOOTSTRAPPED, "1").await?;
     Ok(Some(NewAdministrator { user: ADMINISTRATOR.to_owned(), password: shown }))
+}
+
+/// The administrator was told of; a start that dies before this makes another password.
+pub(super) async fn administrator_was_told(store: &Store) -> Result<(), StartError> {
+    store.fix_setting(BOOTSTRAPPED, "1").await?;
+    Ok(())
 }
 
 async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), StartError> {

@@ -84,10 +84,11 @@ impl FeedTask {
     pub async fn load(&mut self) -> Result<(), AuthError> {
         // Until all of this is done, it is to be done again.
         self.cursor = None;
+        // Before the read: a machine suspended in the middle of it must not wake up with fresh news.
+        let asked_at = self.clock.moment();
         let loaded = self.store.load().await?;
         let keys = self.open_keys(&loaded.changes)?.unwrap_or_default();
-        let moment = self.clock.moment();
-        self.verifier.load(loaded.cursor, loaded.now, &loaded.changes, keys, moment)?;
+        self.verifier.load(loaded.cursor, loaded.now, &loaded.changes, keys, asked_at)?;
         let lost = self.known.missing_from(&loaded.changes, loaded.now);
         if !lost.is_empty() {
             tracing::warn!(
@@ -132,6 +133,7 @@ impl FeedTask {
 
     async fn poll(&mut self) -> Result<(), AuthError> {
         let Some(cursor) = self.cursor else { return self.load().await };
+        let asked_at = self.clock.moment();
         match self.store.changes_since(cursor).await? {
             FeedRead::Rewound => {
                 tracing::warn!(change.id = cursor.id, "the change log was rewound; reading everything anew");
@@ -139,13 +141,13 @@ impl FeedTask {
             }
             FeedRead::Reload => self.load().await,
             FeedRead::Changes(Loaded { cursor, now, changes }) if changes.is_empty() => {
-                self.verifier.fresh(cursor, now, self.clock.moment());
+                self.verifier.fresh(cursor, now, asked_at);
                 self.advance(cursor);
                 Ok(())
             }
             FeedRead::Changes(Loaded { cursor, now, changes }) => {
                 let keys = self.open_keys(&changes)?;
-                self.verifier.apply(cursor, now, &changes, keys, self.clock.moment())?;
+                self.verifier.apply(cursor, now, &changes, keys, asked_at)?;
                 self.known.learn(&changes, now);
                 self.advance(cursor);
                 Ok(())

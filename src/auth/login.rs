@@ -119,7 +119,7 @@ impl Auth {
         aws_lc_rs::rand::fill(&mut seed).map_err(AuthError::internal)?;
         let now = answer.now;
         Ok(Session {
-            id: SessionId::generate(),
+            id: SessionId::begun_at(now),
             user: credential.user,
             seed: Seed::from_bytes(seed),
             key: self.masters.current().number,

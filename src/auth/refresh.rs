@@ -61,11 +61,11 @@ impl Auth {
             let (found, standing) = (found?, standing?);
             let stored = match found {
                 Found::Session(stored) => stored,
-                Found::Absent => return Err(AuthError::SessionEnded(self.why_absent(call, &presented, &standing))),
+                Found::Absent => return Err(AuthError::SessionEnded(why_absent(call, &presented, &standing))),
                 Found::Unreadable(why) => {
                     tracing::error!(session.id = %presented.session, %why, "a session's record is unreadable");
                     self.alarm(AuditKind::TokenForged, call, &presented, standing.now, "record_unreadable");
-                    return Err(AuthError::SessionEnded(self.why_absent(call, &presented, &standing)));
+                    return Err(AuthError::SessionEnded(why_absent(call, &presented, &standing)));
                 }
             };
             if stored.session.client != call.client.id {
@@ -171,36 +171,6 @@ impl Auth {
         Ok(AuthError::SessionReused(session.id))
     }
 
-    /// Why there is no record, as far as SQL and the session's age tell.
-    fn why_absent(&self, call: &Call, presented: &Presented, standing: &Standing) -> End {
-        if let Some(end) = standing.revoked {
-            return end;
-        }
-        match &standing.owner {
-            None => return End { cause: EndCause::UserDisabled, time: standing.now },
-            Some(owner) if !owner.active => return End { cause: EndCause::UserDisabled, time: owner.floor.at },
-            Some(_) => {}
-        }
-        let absolute_end = self.created(presented) + call.client.session_policy.absolute_ttl;
-        if standing.now >= absolute_end {
-            return End { cause: EndCause::Expired, time: absolute_end };
-        }
-        End { cause: EndCause::Lost, time: standing.now }
-    }
-
-    /// A session's id is a `UUIDv7`, which tells when it began.
-    fn created(&self, presented: &Presented) -> Timestamp {
-        presented.session.uuid().get_timestamp().map_or(self.clock.now(), |stamp| {
-            let (secs, nanos) = stamp.to_unix();
-            Timestamp::from_micros(
-                i64::try_from(secs)
-                    .unwrap_or(i64::MAX)
-                    .saturating_mul(1_000_000)
-                    .saturating_add(i64::from(nanos / 1_000)),
-            )
-        })
-    }
-
     fn alarm(&self, kind: AuditKind, call: &Call, presented: &Presented, now: Timestamp, what: &'static str) {
         let mut event = event(kind, call, now);
         event.target = Some(presented.user.to_string());
@@ -215,6 +185,31 @@ impl Auth {
 fn completed(asked: &TokenScope, session: &TokenScope) -> TokenScope {
     let audiences = if asked.audiences.is_empty() { &session.audiences } else { &asked.audiences };
     TokenScope { audiences: audiences.clone(), tenant: asked.tenant.clone().or_else(|| session.tenant.clone()) }
+}
+
+/// Why there is no record, as far as SQL and the session's age tell.
+fn why_absent(call: &Call, presented: &Presented, standing: &Standing) -> End {
+    if let Some(end) = standing.revoked {
+        return end;
+    }
+    let begun = presented.session.begun().unwrap_or(standing.now).millis();
+    match &standing.owner {
+        None => return End { cause: EndCause::UserDisabled, time: standing.now },
+        Some(owner) if !owner.active => return End { cause: EndCause::UserDisabled, time: owner.floor.at },
+        // The record would have told the version at sign-in; without it, the time of the sign-in does.
+        Some(Owner { floor, .. }) if begun < floor.at.millis() && floor.except != Some(presented.session) => {
+            return End { cause: floor.cause, time: floor.at };
+        }
+        Some(_) if begun < standing.fence.at.millis() => {
+            return End { cause: EndCause::EndedForAll, time: standing.fence.at };
+        }
+        Some(_) => {}
+    }
+    let absolute_end = Timestamp::from_millis(begun) + call.client.session_policy.absolute_ttl;
+    if standing.now >= absolute_end {
+        return End { cause: EndCause::Expired, time: absolute_end };
+    }
+    End { cause: EndCause::Lost, time: standing.now }
 }
 
 #[cfg(test)]

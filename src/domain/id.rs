@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use crate::domain::time::Timestamp;
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -53,6 +55,21 @@ uuid_id!(
     /// One sign-in on one device; the family of all its refresh tokens.
     SessionId
 );
+
+impl SessionId {
+    /// A new one that tells when its session began, by the clock that decides about sessions.
+    pub fn begun_at(now: Timestamp) -> Self {
+        let secs = u64::try_from(now.secs()).unwrap_or_default();
+        let nanos = u32::try_from(now.micros().rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+        Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, secs, nanos)))
+    }
+
+    /// When its session began, in whole milliseconds; none for an id that is no `UUIDv7`.
+    pub fn begun(self) -> Option<Timestamp> {
+        let (secs, nanos) = self.0.get_timestamp()?.to_unix();
+        Some(Timestamp::from_millis(i64::try_from(secs).ok()?.checked_mul(1_000)? + i64::from(nanos / 1_000_000)))
+    }
+}
 
 /// Not an id in its one spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

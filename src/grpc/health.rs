@@ -25,11 +25,11 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Nothing serves until it is known to.
-    pub(super) async fn new(reporter: HealthReporter) -> Self {
+    /// Says at once what is known, so that the first to ask after the start is told the truth.
+    pub(super) async fn new(reporter: HealthReporter, readiness: &Readiness) -> Self {
         let health = Self { reporter };
-        health.set_ready(false).await;
-        health.set(LOGIN, false).await;
+        health.set_ready(readiness.is_ready()).await;
+        health.set(LOGIN, readiness.is_ready()).await;
         health
     }
 

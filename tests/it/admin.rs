@@ -326,6 +326,29 @@ async fn who_is_disabled_deleted_or_given_a_password_is_signed_out() {
     refused(root.set_password(new_password(&id)).await, Code::NotFound, "NOT_FOUND");
 }
 
+/// Until so many seconds from now.
+fn until(secs: i64, mut grant: admin::GrantRoleRequest, office: &Office) -> admin::GrantRoleRequest {
+    let seconds = office.server.clock.now().secs() + secs;
+    grant.binding.as_mut().unwrap().expire_time = Some(prost_types::Timestamp { seconds, nanos: 0 });
+    grant
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_grants_for_longer_than_they_hold() {
+    let office = Office::new().await;
+    office.role("granter", &["postern:grants:any", "postern:bindings:write"], &[]).await;
+    let (guest, kim) = (office.user("guest").await, office.user("kim").await);
+    let an_hour = until(3_600, binding(&guest, "granter", everywhere()), &office);
+    office.root.grant_role(an_hour).await.unwrap();
+    let desk = office.acting("guest").await;
+    for principal in [&guest, &kim] {
+        let for_good = binding(principal, "granter", everywhere());
+        lacks(desk.grant_role(for_good.clone()).await, "postern:bindings:write");
+        lacks(desk.grant_role(until(3_700, for_good, &office)).await, "postern:bindings:write");
+    }
+    desk.grant_role(until(3_000, binding(&kim, "granter", everywhere()), &office)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_grants_what_they_do_not_hold() {
     let office = Office::new().await;

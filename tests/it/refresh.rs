@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::database::Database;
-use crate::people::{add_user, delete, disable, enable, hash_with, kim, set_hash, set_password, sign_in};
+use crate::people::{
+    add_user, delete, disable, enable, end_all_sessions, hash_with, kim, set_hash, set_password, sign_in,
+};
 use crate::support::{Answer, PASSWORD, Server, files_below, metadata, quick, reason, verdict};
 
 /// Past the grace, and past what a record remembers beyond it.
@@ -647,6 +649,23 @@ async fn a_record_that_was_moved_or_written_by_hand_does_not_open() {
     // It was damage, not an end: the true record put back is good again.
     database.put_record(kim_id, &kims.session_id, &record).await;
     advanced(&server, &kims.refresh_token).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flushed_vault_does_not_forget_why_sessions_ended() {
+    let server = Server::quick().await;
+    let mut database = Database::open(&server.database()).await;
+    let (id, before_password) = kim(&server).await;
+    server.later(Duration::from_secs(1)).await;
+    set_password(&server, id, PASSWORD).await;
+    let before_fence = sign_in(&server).await;
+    server.later(Duration::from_secs(1)).await;
+    end_all_sessions(&server).await;
+    let after = sign_in(&server).await;
+    database.flush().await;
+    assert_eq!(refused(&server, &before_password.refresh_token).await, "SESSION_ENDED CREDENTIAL_CHANGED");
+    assert_eq!(refused(&server, &before_fence.refresh_token).await, "SESSION_ENDED ENDED_FOR_ALL");
+    assert_eq!(refused(&server, &after.refresh_token).await, "SESSION_ENDED LOST");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,15 @@ impl Auth {
             return Err(AuthError::NotFound { what: "role" });
         }
         let held = policy.held_patterns(&act.held(), tenant, bearer.at);
-        self.stay_within(&act, guard::beyond(&policy.patterns_of(&bound.role), &held))?;
+        let wanted = policy.patterns_of(&bound.role);
+        self.stay_within(&act, guard::beyond(&wanted, &held))?;
+        // A token does not say when its roles end; the store does. Who holds a role for an hour must not make it theirs
+        // for good.
+        if let Some((actor, now, _fence)) = self.store.owner(bearer.identity.user()).await? {
+            let lasting = guard::lasting(&actor.bindings, bound.expires_at);
+            let held = policy.held_patterns(&lasting, tenant, now);
+            self.stay_within(&act, guard::beyond(&wanted, &held))?;
+        }
         let mut event = act.event(AuditKind::RoleGranted, self.clock.now());
         tell(&mut event, &bound.role, &bound.scope);
         event.detail.extend(bound.expires_at.map(|end| ("until", end.to_string())));

@@ -19,6 +19,16 @@ pub(super) fn beyond<'a>(wanted: &'a [Pattern], held: &[Pattern]) -> Option<&'a 
     wanted.iter().find(|pattern| !covered_by(pattern, held))
 }
 
+/// Of what somebody holds, what they hold at least until `end`; none is for good.
+pub(super) fn lasting(bound: &[BoundRole], end: Option<Timestamp>) -> Vec<BoundRole> {
+    let lasts = |own: &&BoundRole| match (own.expires_at, end) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(own_end), Some(end)) => own_end >= end,
+    };
+    bound.iter().filter(lasts).cloned().collect()
+}
+
 /// What roles would grant that they do not grant yet: their own new patterns, and what comes by new parents. A pattern
 /// that a role had from a parent and now lists itself counts as new, since it would outlast the parent's.
 ///
@@ -90,6 +100,25 @@ mod tests {
             role: role.parse().unwrap(),
             scope: tenant.map_or(Scope::Everywhere, Scope::Tenant),
             expires_at: None,
+        }
+    }
+
+    #[test]
+    fn only_what_lasts_as_long_may_be_granted() {
+        let until = |end: Option<i64>| BoundRole { expires_at: end.map(Timestamp::from_secs), ..bound("r", "") };
+        for (own, granted, lasts) in [
+            (None, None, true),
+            (None, Some(9), true),
+            (Some(9), None, false),
+            (Some(9), Some(9), true),
+            (Some(9), Some(10), false),
+            (Some(9), Some(8), true),
+        ] {
+            assert_eq!(
+                lasting(&[until(own)], granted.map(Timestamp::from_secs)).len() == 1,
+                lasts,
+                "{own:?} {granted:?}"
+            );
         }
     }
 
