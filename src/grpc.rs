@@ -11,7 +11,7 @@ mod admin_service;
 mod auth_service;
 mod health;
 mod limits;
-mod page_token;
+mod pages;
 mod verify;
 
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 //! The caller is a person: what is wrong with their token is `UNAUTHENTICATED`.
 
 mod bindings;
-mod pages;
 mod roles;
 mod server;
 mod users;

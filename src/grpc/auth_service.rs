@@ -15,7 +15,7 @@ use crate::domain::account::{IDENTIFIER_BYTES_MAX, Identifier};
 use crate::domain::id::{ClientId, SessionId, UserId};
 use crate::domain::password::{BYTES_MAX as PASSWORD_BYTES_MAX, Password};
 use crate::grpc::fields::Fields;
-use crate::grpc::page_token::Listing;
+use crate::grpc::pages::Pages;
 use crate::grpc::status::{Repeat, refuse};
 use crate::grpc::{callers, render, verify};
 use crate::proto::auth::v1::auth_service_server::AuthService;
@@ -111,10 +111,11 @@ impl AuthDoor {
     async fn page(&self, request: Request<ListSessionsRequest>) -> Result<ListSessionsResponse, AuthError> {
         let call = callers::client(&self.auth, &request)?;
         let request = request.into_inner();
-        let user_id = request.user_id.clone();
-        let listing = listing(&call.client.id, &request, &user_id);
-        let (views, more) = self.auth.list_sessions(&call, read_list(request, &listing)?).await?;
-        let next = views.last().filter(|_| more).map(|last| listing.token(last.id));
+        let listing = listing(&call.client.id, &request);
+        let listing: [&str; 5] = listing.each_ref().map(String::as_str);
+        let pages = Pages(&listing);
+        let (views, more) = self.auth.list_sessions(&call, read_list(request, &pages)?).await?;
+        let next = views.last().filter(|_| more).map(|last| pages.token(&last.id.to_string()));
         Ok(ListSessionsResponse {
             sessions: views.into_iter().map(render::session).collect(),
             next_page_token: next.unwrap_or_default(),
@@ -176,19 +177,20 @@ fn read_refresh(request: RefreshRequest) -> Result<Refresh, AuthError> {
     })
 }
 
-fn listing<'a>(client: &'a ClientId, request: &ListSessionsRequest, user_id: &'a str) -> Listing<'a> {
-    Listing { client, user_id, show_ended: request.show_ended, by_person: !request.access_token.is_empty() }
+/// What has to stay the same from page to page. Whether a person asks, but not with which token: that one may be
+/// refreshed between two pages.
+fn listing(client: &ClientId, request: &ListSessionsRequest) -> [String; 5] {
+    let by_person = !request.access_token.is_empty();
+    let ListSessionsRequest { user_id, show_ended, .. } = request;
+    ["ListSessions".to_owned(), client.to_string(), user_id.clone(), show_ended.to_string(), by_person.to_string()]
 }
 
-fn read_list(request: ListSessionsRequest, listing: &Listing<'_>) -> Result<ListSessions, AuthError> {
+fn read_list(request: ListSessionsRequest, pages: &Pages<'_>) -> Result<ListSessions, AuthError> {
     let ListSessionsRequest { access_token, user_id, page_size, page_token, show_ended } = request;
     let mut fields = Fields::default();
     let user: Option<Option<UserId>> = fields.parse_if_set("user_id", &user_id);
     let page_size = fields.page_size(page_size, PAGE_SIZE_MAX);
-    let before = match page_token.as_str() {
-        "" => None,
-        token => listing.open(token).map_err(|why| fields.refuse("page_token", why)).ok(),
-    };
+    let before = pages.read(&mut fields, &page_token, |last| last.parse().ok());
     fields.finish(|| {
         Some(ListSessions { token: secret(access_token), user: user?, page_size: page_size?, before, show_ended })
     })

@@ -111,7 +111,7 @@ impl Auth {
         let Changed { changed, revision } =
             self.store.delete_role(id, force, &event).await.map_err(|why| match why {
                 DeleteRoleError::Bound { bindings } => {
-                    AuthError::field("force", format!("must be set: the role is in {bindings} bindings"))
+                    AuthError::field("force", format!("must be set: the role is given {bindings} times"))
                 }
                 DeleteRoleError::Inherited { by } => {
                     AuthError::field("force", format!("must be set: the role is inherited by {by}"))

@@ -8,9 +8,9 @@ use crate::auth::admin::roles::{ApplyPolicy, RolePage};
 use crate::auth::error::AuthError;
 use crate::domain::permission::Pattern;
 use crate::domain::role::{MAX_DESCRIPTION_CHARS, Role, RoleId};
-use crate::grpc::admin_service::pages::Pages;
 use crate::grpc::admin_service::{PAGE_SIZE_MAX, admit};
 use crate::grpc::fields::{Fields, Length};
+use crate::grpc::pages::Pages;
 use crate::proto::admin::v1 as wire;
 
 /// A page of the longest roles would be more than clients take; then it has fewer.

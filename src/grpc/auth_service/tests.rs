@@ -74,13 +74,24 @@ fn a_page_goes_on_where_the_last_one_ended() {
     let client: ClientId = "dev".parse().unwrap();
     let last = SessionId::generate();
     let mut request = ListSessionsRequest { user_id: USER.into(), ..Default::default() };
-    let listing = listing(&client, &request, USER);
-    request.page_token = listing.token(last);
-    let read = read_list(request.clone(), &listing).unwrap();
-    assert_eq!((read.before, read.page_size), (Some(last), 50));
-    assert_eq!(read.user.unwrap().to_string(), USER);
-    let foreign = Listing { show_ended: true, ..listing };
-    assert_eq!(paths(read_list(request, &foreign)), ["page_token"]);
+    let token = |request: &ListSessionsRequest| {
+        Pages(&listing(&client, request).each_ref().map(String::as_str)).token(&last.to_string())
+    };
+    let read = |request: ListSessionsRequest| {
+        let listing = listing(&client, &request);
+        read_list(request, &Pages(&listing.each_ref().map(String::as_str)))
+    };
+    request.page_token = token(&request);
+    let first = read(request.clone()).unwrap();
+    assert_eq!((first.before, first.page_size), (Some(last), 50));
+    assert_eq!(first.user.unwrap().to_string(), USER);
+    for foreign in [
+        ListSessionsRequest { show_ended: true, ..request.clone() },
+        ListSessionsRequest { user_id: String::new(), ..request.clone() },
+        ListSessionsRequest { access_token: "x".into(), ..request },
+    ] {
+        assert_eq!(paths(read(foreign)), ["page_token"]);
+    }
 }
 
 #[test]

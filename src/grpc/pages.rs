@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::grpc::fields::Fields;
-use crate::grpc::page_token::ForeignPageToken;
 
 const CHECKSUM_LEN: usize = 8;
 
@@ -29,7 +28,7 @@ impl Pages<'_> {
         }
         let last = self.open(token).and_then(|last| parse(&last));
         if last.is_none() {
-            fields.refuse("page_token", ForeignPageToken);
+            fields.refuse("page_token", "must be the one from the answer before, with all else the same");
         }
         last
     }
