@@ -245,16 +245,8 @@ fn scope(client: &Client, asked: &TokenScope) -> Result<TokenScope, AuthError> {
 /// An event of this call, to be filled in.
 fn event(kind: AuditKind, call: &Call, now: Timestamp) -> AuditEvent {
     AuditEvent {
-        id: Uuid::now_v7(),
-        time: now,
-        kind,
-        actor: None,
-        target: None,
-        session: None,
         client: Some(call.client.id.clone()),
-        ip_address: String::new(),
         request_id: call.request_id.clone(),
-        reason: None,
-        detail: Vec::new(),
+        ..AuditEvent::new(kind, now)
     }
 }

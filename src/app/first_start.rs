@@ -17,7 +17,6 @@ use crate::domain::id::UserId;
 use crate::domain::password::Password;
 use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
-use crate::domain::time::Timestamp;
 use crate::store::{CreateUserError, KeyCheck, NewUser, Store, UserKey};
 
 const ADMINISTRATOR: &str = "admin";
@@ -80,7 +79,7 @@ pub(super) async fn signing_key(store: &Store, keyring: &Keyring, masters: &Mast
     }
     let now = store.now().await?;
     let key = keyring.make(masters.current().number).map_err(|why| StartError::Internal(why.into()))?;
-    let mut event = event(AuditKind::KeyCreated, now);
+    let mut event = AuditEvent::new(AuditKind::KeyCreated, now);
     event.target = Some(key.kid.clone());
     // Nobody can have cached the keys of a service that never ran, so the first one signs at once.
     store.insert_first_key(&key, &event).await?;
@@ -135,7 +134,7 @@ async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), S
             expires_at: None,
         }],
     };
-    let mut made = event(AuditKind::Bootstrapped, now);
+    let mut made = AuditEvent::new(AuditKind::Bootstrapped, now);
     made.target = Some(new.id.to_string());
     match store.create_user(&new, &made).await {
         Ok(_) => Ok(()),
@@ -147,7 +146,7 @@ async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), S
             );
             let user = store.user(&identifier).await?.ok_or_else(|| internal("the administrator is gone"))?;
             store
-                .set_password(user.id, hash.expose_secret(), &event(AuditKind::PasswordSet, now))
+                .set_password(user.id, hash.expose_secret(), &AuditEvent::new(AuditKind::PasswordSet, now))
                 .await
                 .map_err(|why| StartError::Internal(Box::new(why)))?;
             Ok(())
@@ -171,21 +170,5 @@ fn source_name(source: &SecretSource) -> String {
     match source {
         SecretSource::File(path) => path.display().to_string(),
         SecretSource::Value(_) => "keys.master".to_owned(),
-    }
-}
-
-fn event(kind: AuditKind, now: Timestamp) -> AuditEvent {
-    AuditEvent {
-        id: uuid::Uuid::now_v7(),
-        time: now,
-        kind,
-        actor: None,
-        target: None,
-        session: None,
-        client: None,
-        ip_address: String::new(),
-        request_id: String::new(),
-        reason: None,
-        detail: Vec::new(),
     }
 }

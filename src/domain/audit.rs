@@ -21,6 +21,25 @@ pub struct AuditEvent {
     pub detail: Vec<(&'static str, String)>,
 }
 
+impl AuditEvent {
+    /// One of `kind` that happened now, to be filled in.
+    pub fn new(kind: AuditKind, time: Timestamp) -> Self {
+        Self {
+            id: uuid::Uuid::now_v7(),
+            time,
+            kind,
+            actor: None,
+            target: None,
+            session: None,
+            client: None,
+            ip_address: String::new(),
+            request_id: String::new(),
+            reason: None,
+            detail: Vec::new(),
+        }
+    }
+}
+
 macro_rules! audit_kinds {
     ($($kind:ident => $name:literal,)*) => {
         /// Kinds of event; names as in the OWASP logging vocabulary where it has one.

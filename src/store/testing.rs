@@ -119,19 +119,8 @@ impl Scratch {
     }
 
     pub(super) fn audit(&self) -> AuditEvent {
-        AuditEvent {
-            id: uuid::Uuid::now_v7(),
-            time: self.clock.now(),
-            kind: AuditKind::SessionEnded,
-            actor: None,
-            target: None,
-            session: None,
-            client: None,
-            ip_address: String::new(),
-            request_id: String::new(),
-            reason: None,
-            detail: vec![("note", "\"quoted\"".to_owned())],
-        }
+        let detail = vec![("note", "\"quoted\"".to_owned())];
+        AuditEvent { detail, ..AuditEvent::new(AuditKind::SessionEnded, self.clock.now()) }
     }
 
     pub(super) fn ended(&self, user: UserId, session: SessionId) -> EndedSession {

@@ -118,19 +118,7 @@ impl Bench {
 }
 
 fn audit() -> AuditEvent {
-    AuditEvent {
-        id: uuid::Uuid::now_v7(),
-        time: Timestamp::default(),
-        kind: AuditKind::SessionEnded,
-        actor: None,
-        target: None,
-        session: None,
-        client: None,
-        ip_address: String::new(),
-        request_id: String::new(),
-        reason: None,
-        detail: Vec::new(),
-    }
+    AuditEvent::new(AuditKind::SessionEnded, Timestamp::default())
 }
 
 fn client() -> Client {
