@@ -75,10 +75,12 @@ impl StartError {
     pub fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Locked { .. } => Some(
-                "stop it, or start this one elsewhere:  postern --data ./other --listen.grpc 127.0.0.1:7311".into(),
+                "stop it, or start this one elsewhere:  postern --data ./other \
+                 --listen.grpc 127.0.0.1:7311 --listen.operations 127.0.0.1:7313"
+                    .into(),
             ),
             Self::Listen { setting, source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                Some(format!("choose another port:  postern --{setting} 127.0.0.1:7311"))
+                Some(format!("name another port beside your other options:  --{setting} 127.0.0.1:7321"))
             }
             Self::MasterKeyLost { .. } => Some(
                 "put the key file back from your backups; without it sessions and signing keys cannot be opened".into(),

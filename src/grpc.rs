@@ -135,6 +135,8 @@ fn add_reflection(routes: Routes) -> Result<Routes, GrpcError> {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that a tool can show the details of a refusal.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let limit = limits::REQUEST_BYTES_MAX;
     Ok(routes

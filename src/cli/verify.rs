@@ -153,7 +153,7 @@ fn how_to_grant(out: &mut Lines, missing: &Check, principal: Option<&Principal>,
         tenant => format!("--tenant {}", shell_word(&plain(tenant))),
     };
     let (role, allow) = (role_for(&missing.permission), shell_word(&plain(&missing.permission)));
-    out.add(format_args!("        To grant it:  postern admin roles put {role} --allow {allow}"));
+    out.add(format_args!("        To grant it:  postern admin roles put {role} --allow {allow}  # a new role"));
     out.add(format_args!("                      postern admin bindings grant {whom} {role} {place}"));
 }
 

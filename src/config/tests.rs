@@ -346,7 +346,7 @@ fn the_example_shows_the_defaults() {
     let config = case(&example()).config();
     let mut defaults = Config::development_defaults(Path::new(DEFAULT_DATA_DIR));
     // What has no default, or another on each machine.
-    defaults.issuer.url = Some("http://127.0.0.1:7301".to_owned());
+    defaults.issuer.url = Some("http://127.0.0.1:7302".to_owned());
     defaults.passwords.threads = 2;
     defaults.passwords.queue = 64;
     assert_eq!(format!("{config:?}"), format!("{defaults:?}"));

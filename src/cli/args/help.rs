@@ -191,7 +191,7 @@ pub(super) const FENCE: &str = "\
 Needed after the store was restored from a backup, or when keys may be known. Everybody, you too, signs in again.
 
 Examples:
-  postern admin fence --confirm http://127.0.0.1:7301 --note \"restored from backup\"
+  postern admin fence --confirm http://127.0.0.1:7302 --note \"restored from backup\"
 
 Next: postern login";
 

@@ -124,7 +124,7 @@ fn whole_commands_are_taken() {
         "postern admin explain mira a:b --tenant t",
         "postern admin explain --token-stdin a:b",
         "postern admin keys list",
-        "postern admin fence --confirm http://127.0.0.1:7301",
+        "postern admin fence --confirm http://127.0.0.1:7302",
         "postern admin server",
     ] {
         assert!(parses(line), "{line}");
