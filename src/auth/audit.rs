@@ -72,6 +72,7 @@ impl AuditTask {
 /// The event as a log line. Who and what by id only.
 pub fn log(event: &AuditEvent) {
     let text = |id: Option<String>| id.unwrap_or_default();
+    let detail = event.detail.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ");
     tracing::info!(
         target: "postern::audit",
         event = event.kind.name(),
@@ -82,6 +83,7 @@ pub fn log(event: &AuditEvent) {
         ip = event.ip_address,
         reason = event.reason.unwrap_or_default(),
         request_id = event.request_id,
+        detail,
         "{}", event.kind.name(),
     );
 }

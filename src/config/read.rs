@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::reader::{Section, Wrong, into_text, quoted};
+use super::reader::{Section, Wrong, in_words, into_text, quoted};
 use super::{Config, DEFAULT_DATA_DIR, Feed, Keys, Listen, Log, LogFormat, Passwords, Profile, SecretSource, Sessions};
 use super::{Store, WhenStale, default_queue};
 
@@ -135,8 +135,7 @@ fn sessions(section: &mut Section<'_>, out: &mut Sessions) {
     section.duration("refresh_grace", &REFRESH_GRACE, &mut out.refresh_grace);
     section.number("max_per_user", &MAX_PER_USER, &mut out.max_per_user);
     if out.idle_ttl > out.absolute_ttl {
-        let (idle_ttl, absolute_ttl) =
-            (humantime::format_duration(out.idle_ttl), humantime::format_duration(out.absolute_ttl));
+        let (idle_ttl, absolute_ttl) = (in_words(out.idle_ttl), in_words(out.absolute_ttl));
         let what = format!("{idle_ttl} is longer than absolute_ttl, {absolute_ttl}");
         section.fault("idle_ttl", idle.max(absolute), Wrong::new(what, format!("\"{absolute_ttl}\" or less")));
     }

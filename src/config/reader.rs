@@ -6,8 +6,6 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use humantime::format_duration;
-
 use super::Fault;
 use super::source::{Node, Source, Table, Value};
 
@@ -224,7 +222,7 @@ impl<'r> Section<'r> {
         range: &RangeInclusive<Duration>,
         out: &mut Duration,
     ) -> Source {
-        let right = || format!("\"{}\" to \"{}\"", format_duration(*range.start()), format_duration(*range.end()));
+        let right = || format!("\"{}\" to \"{}\"", in_words(*range.start()), in_words(*range.end()));
         self.set(name, out, |value| {
             let text = match value {
                 Value::Integer(number) => return Err(Wrong::new(format!("{number} has no unit"), right())),
@@ -312,4 +310,15 @@ fn nearest<'k>(key: &str, known: &'k [String]) -> Option<&'k str> {
         .filter(|(distance, _)| *distance <= budget)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known.as_str())
+}
+
+/// A duration as the settings have it: in the largest unit that leaves no rest. Months and years have none.
+pub(super) fn in_words(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    match units.into_iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", millis / unit),
+        None if millis == 0 => "0s".to_owned(),
+        None => format!("{millis}ms"),
+    }
 }

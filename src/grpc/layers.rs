@@ -89,7 +89,9 @@ struct AccessLine {
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
-        let duration_ms = self.clock.moment().since(self.started).as_secs_f64() * 1_000.0;
+        let micros = self.clock.moment().since(self.started).as_micros();
+        // To the microsecond; what stands behind it is noise.
+        let duration_ms = f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
         let client = self.trace.client.get().map(ClientId::as_str);
         let (method, code) = (self.method.as_str(), name(self.code));
         // So many that they would drown the rest, and cost more than the call.
