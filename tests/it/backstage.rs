@@ -105,19 +105,7 @@ fn scope(tenant: &str) -> Scope {
 
 /// For what a test does to the store.
 pub(crate) fn event() -> AuditEvent {
-    AuditEvent {
-        id: uuid::Uuid::now_v7(),
-        time: Timestamp::default(),
-        kind: AuditKind::Bootstrapped,
-        actor: None,
-        target: None,
-        session: None,
-        client: None,
-        ip_address: String::new(),
-        request_id: String::new(),
-        reason: None,
-        detail: Vec::new(),
-    }
+    AuditEvent::new(AuditKind::Bootstrapped, Timestamp::default())
 }
 
 /// Moves the clock, also by more than the feed may be silent, and waits until the feed has followed.
