@@ -1,5 +1,5 @@
 //! Every setting, typed and checked. Owns where settings come from, their defaults and bounds, and how a fault in them
-//! is told; knows no other room, so that each constructor can be handed its own section by value.
+//! is told; knows the values of `domain` and no other room, so that each constructor can be handed its own section by value.
 //!
 //! Layers, the later wins: defaults, the TOML file, `POSTERN__SECTION__KEY` in the environment, the command line. The
 //! double underscore keeps out what Kubernetes injects for a Service named postern (`POSTERN_PORT`). Loading reports
@@ -16,6 +16,11 @@ mod tests;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::domain::client::{San, SessionLimits};
+use crate::domain::id::ClientId;
+use crate::domain::key::Algorithm;
+use crate::domain::role::RoleId;
 
 pub use fault::{ConfigError, Fault};
 pub use secret::{SecretError, SecretSource};
@@ -37,6 +42,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub issuer: Issuer,
     pub listen: Listen,
+    /// Unset: clear text, which production takes on loopback or by name only.
+    pub tls: Option<Tls>,
     pub store: Store,
     pub vault: Vault,
     pub keys: Keys,
@@ -45,6 +52,9 @@ pub struct Config {
     pub refresh: Refresh,
     pub passwords: Passwords,
     pub feed: Feed,
+    /// Programs that are declared here rather than through AdminService.
+    pub clients: Vec<Client>,
+    pub limits: Limits,
     pub log: Log,
 }
 
@@ -53,6 +63,8 @@ pub struct Config {
 pub enum Profile {
     /// One machine, loopback only, no TLS, one built-in client.
     Development,
+    /// Others can reach it: nothing is taken for granted, made up or printed.
+    Production,
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +76,31 @@ pub struct Issuer {
 #[derive(Clone, Debug)]
 pub struct Listen {
     pub grpc: SocketAddr,
+    /// Unset: on the gRPC port, which only development does.
+    pub admin: Option<SocketAddr>,
     pub operations: SocketAddr,
+    /// Who keeps others from reading along where there is no TLS.
+    pub insecure: Option<Insecure>,
+}
+
+/// Why clear text beyond loopback is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insecure {
+    /// A service mesh or a proxy in the same network namespace encrypts.
+    Mesh,
+}
+
+/// TLS on all listeners. The files are read anew when they change.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM, the server's own first.
+    pub certificate: PathBuf,
+    /// PEM; its owner's alone.
+    pub key: PathBuf,
+    /// PEM: who vouches for client certificates. Unset: none is asked for.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a connection to gRPC needs a client certificate; the operations port never does, or no probe would pass.
+    pub require_client_certificate: bool,
 }
 
 /// The SQL engine. An enum, so that half a choice cannot be written.
@@ -83,6 +119,41 @@ pub enum Vault {
 #[derive(Clone, Debug)]
 pub struct Keys {
     pub master: SecretSource,
+    /// Of keys that are made from now on.
+    pub algorithm: Algorithm,
+    /// How long a key signs before the next one takes over. Unset: on command only.
+    pub rotate_every: Option<Duration>,
+}
+
+/// A program, as `[[clients]]` declares it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub id: ClientId,
+    pub display_name: String,
+    /// Subject alternative names that prove it.
+    pub mtls_sans: Vec<San>,
+    /// Each proves it; two during a rotation.
+    pub secrets: Vec<SecretSource>,
+    /// What it is as a resource. Empty: none.
+    pub audience: String,
+    /// What it may ask tokens for; the first is the default.
+    pub token_audiences: Vec<String>,
+    pub return_urls: Vec<String>,
+    /// Held everywhere.
+    pub roles: Vec<RoleId>,
+    /// Where it departs from the server's.
+    pub session_policy: SessionLimits,
+}
+
+/// What bounds connections, beside the fixed limits of HTTP/2.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// At once, on each listener.
+    pub connections: usize,
+    /// At once, from one address.
+    pub connections_per_address: usize,
+    /// Then the peer is asked to connect anew, so that load spreads over new replicas; a tenth more or less by chance.
+    pub connection_age: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -173,11 +244,18 @@ impl Config {
             issuer: Issuer { url: None },
             listen: Listen {
                 grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 7301)),
+                admin: None,
                 operations: SocketAddr::from((Ipv4Addr::LOCALHOST, 7303)),
+                insecure: None,
             },
+            tls: None,
             store: Store::Sqlite { path: data_dir.join("postern.db") },
             vault: Vault::Store,
-            keys: Keys { master: SecretSource::File(data_dir.join("master.key")) },
+            keys: Keys {
+                master: SecretSource::File(data_dir.join("master.key")),
+                algorithm: Algorithm::EdDsa,
+                rotate_every: None,
+            },
             tokens: Tokens { access_ttl: Duration::from_mins(30) },
             sessions: Sessions {
                 idle_ttl: 14 * DAY,
@@ -198,6 +276,12 @@ impl Config {
                 poll_interval: Duration::from_millis(500),
                 max_staleness: Duration::from_mins(1),
                 when_stale: WhenStale::Refuse,
+            },
+            clients: Vec::new(),
+            limits: Limits {
+                connections: 10_000,
+                connections_per_address: 2_000,
+                connection_age: Duration::from_mins(30),
             },
             log: Log { format: LogFormat::Auto, filter: "info".to_owned() },
         }

@@ -4,6 +4,7 @@
 pub mod callers;
 pub mod fields;
 pub mod layers;
+pub mod peer;
 pub mod render;
 pub mod status;
 

@@ -93,6 +93,7 @@ pub(super) fn for_programs(report: &StartReport) -> String {
 const fn profile(profile: Profile) -> &'static str {
     match profile {
         Profile::Development => "development",
+        Profile::Production => "production",
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// the ones it needs. An arrow that is not here is upward, or sideways, or a decision to be taken.
 const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("config", &[]),
+    ("config", &["domain"]),
     ("proto", &[]),
     ("readiness", &[]),
     ("clock", &["domain"]),
