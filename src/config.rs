@@ -5,16 +5,18 @@
 //! double underscore keeps out what Kubernetes injects for a Service named postern (`POSTERN_PORT`). Loading reports
 //! all faults at once, and refuses keys that it does not know: a typo must not silently leave a default in force.
 
+mod defaults;
 mod fault;
 mod read;
 mod reader;
 mod secret;
 mod source;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::client::{San, SessionLimits};
@@ -23,16 +25,16 @@ use crate::domain::key::Algorithm;
 use crate::domain::role::RoleId;
 
 pub use fault::{ConfigError, Fault};
+pub use reader::Setting;
 pub use secret::{SecretError, SecretSource};
 pub use source::{Source, Sources};
+pub use table::settings_table;
 
 /// The file that is read when none is named, if it exists.
 pub const DEFAULT_FILE: &str = "postern.toml";
 
 /// Where the embedded store and the master key live unless `data_dir` says otherwise.
 pub const DEFAULT_DATA_DIR: &str = "./postern-data";
-
-const DAY: Duration = Duration::from_hours(24);
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -208,7 +210,7 @@ pub enum WhenStale {
 #[derive(Clone, Debug)]
 pub struct Log {
     pub format: LogFormat,
-    /// Directives as `tracing` knows them: `info`, `info,postern::auth=debug`.
+    /// Directives as `tracing` knows them: `info`, `info,postern=debug`.
     pub filter: String,
 }
 
@@ -229,66 +231,10 @@ impl Config {
         let mut report = reader::Report::default();
         let root = source::merge(sources, &mut report.faults)?;
         let config = reader::Section::read_root(root, &mut report, read::config);
-        match report.into_faults() {
+        report.judge_unknown_keys();
+        match report.faults {
             faults if faults.is_empty() => Ok(config),
             faults => Err(ConfigError::new(faults)),
         }
     }
-
-    /// The defaults, with everything kept under `data_dir`. The only place that states them.
-    pub fn development_defaults(data_dir: &Path) -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(*read::THREADS.end());
-        Self {
-            profile: Profile::Development,
-            data_dir: data_dir.to_owned(),
-            issuer: Issuer { url: None },
-            listen: Listen {
-                grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 7301)),
-                admin: None,
-                operations: SocketAddr::from((Ipv4Addr::LOCALHOST, 7303)),
-                insecure: None,
-            },
-            tls: None,
-            store: Store::Sqlite { path: data_dir.join("postern.db") },
-            vault: Vault::Store,
-            keys: Keys {
-                master: SecretSource::File(data_dir.join("master.key")),
-                algorithm: Algorithm::EdDsa,
-                rotate_every: None,
-            },
-            tokens: Tokens { access_ttl: Duration::from_mins(30) },
-            sessions: Sessions {
-                idle_ttl: 14 * DAY,
-                absolute_ttl: 90 * DAY,
-                refresh_grace: Duration::from_secs(30),
-                max_per_user: 50,
-            },
-            refresh: Refresh { late_repeats: true },
-            passwords: Passwords {
-                min_length: 15,
-                memory_kib: 19_456,
-                iterations: 2,
-                parallelism: 1,
-                threads,
-                queue: default_queue(threads),
-            },
-            feed: Feed {
-                poll_interval: Duration::from_millis(500),
-                max_staleness: Duration::from_mins(1),
-                when_stale: WhenStale::Refuse,
-            },
-            clients: Vec::new(),
-            limits: Limits {
-                connections: 10_000,
-                connections_per_address: 2_000,
-                connection_age: Duration::from_mins(30),
-            },
-            log: Log { format: LogFormat::Auto, filter: "info".to_owned() },
-        }
-    }
-}
-
-/// About a second of waiting per thread at the default cost: beyond that, callers have gone.
-const fn default_queue(threads: usize) -> usize {
-    threads.saturating_mul(32)
 }

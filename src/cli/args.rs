@@ -67,6 +67,9 @@ pub(super) struct ServeArgs {
     /// Where gRPC is served [default: 127.0.0.1:7301]
     #[arg(long = "listen.grpc", value_name = "ADDR")]
     listen_grpc: Option<String>,
+    /// Where AdminService is served [default: on the gRPC port; in production 127.0.0.1:7304]
+    #[arg(long = "listen.admin", value_name = "ADDR")]
+    listen_admin: Option<String>,
     /// Where liveness and readiness are served [default: 127.0.0.1:7303]
     #[arg(long = "listen.operations", value_name = "ADDR")]
     listen_operations: Option<String>,
@@ -82,6 +85,7 @@ impl ServeArgs {
             ("profile", &self.profile),
             ("data_dir", &self.data),
             ("listen.grpc", &self.listen_grpc),
+            ("listen.admin", &self.listen_admin),
             ("listen.operations", &self.listen_operations),
         ];
         let named = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));

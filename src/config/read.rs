@@ -1,17 +1,17 @@
-//! What may be set, and within which bounds. Knows what the settings mean, and nothing of files or variables.
+//! What may be set, what it is for, and within which bounds. Knows what the settings mean, and nothing of files or variables.
 
-use std::net::SocketAddr;
+mod clients;
+mod doors;
+mod issuer;
+mod keys;
+mod log;
+
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
-
-use super::reader::{Section, Wrong, in_words, into_text, quoted};
-use super::{Config, DEFAULT_DATA_DIR, Feed, Keys, Listen, Log, LogFormat, Passwords, Profile, SecretSource, Sessions};
-use super::{Store, WhenStale, default_queue};
+use super::reader::{Section, Wrong, in_words};
+use super::{Config, DEFAULT_DATA_DIR, Feed, Limits, Passwords, Profile, Sessions, Store, WhenStale};
 
 /// Changes stay in the feed for 70 minutes: a token that lived longer than an hour could outlive its revocation.
 const ACCESS_TTL: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(1);
@@ -31,180 +31,113 @@ pub(super) const THREADS: RangeInclusive<usize> = 1..=256;
 const QUEUE: RangeInclusive<usize> = 1..=10_000;
 const POLL_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(1);
 const MAX_STALENESS: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_mins(10);
+const CONNECTIONS: RangeInclusive<usize> = 10..=1_000_000;
+const CONNECTIONS_PER_ADDRESS: RangeInclusive<usize> = 1..=1_000_000;
+/// The lower end leaves a connection long enough to be worth its handshake.
+const CONNECTION_AGE: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
 
 pub(super) fn config(root: &mut Section<'_>) -> Config {
-    let profile = profile(root);
+    let mut profile = Profile::Development;
+    let profiles = [("development", Profile::Development), ("production", Profile::Production)];
+    let meaning = "what the server takes for granted about its surroundings";
+    let source = root.word("profile", meaning, &profiles, &mut profile);
+    if profile == Profile::Production {
+        let what = "the production profile is not available in this version; nothing would check what it demands";
+        root.fault("profile", source, Wrong::new(what, "\"development\", on this machine only"));
+    }
+    // Under a profile that nobody knows, no address is too open.
+    let is_loopback_only = profile == Profile::Development && !root.is_at_fault("profile");
     let mut data_dir = PathBuf::from(DEFAULT_DATA_DIR);
-    root.path("data_dir", &mut data_dir);
-    let mut config = Config::development_defaults(&data_dir);
+    root.path("data_dir", "the embedded store, and in development the master key", &mut data_dir);
+    let mut config = Config::defaults(profile, &data_dir);
 
-    root.section("issuer", |issuer| {
-        issuer.text("url", &mut config.issuer.url, |text| issuer_url(text).map(Some));
-    });
-    root.section("listen", |section| listen(section, profile, &mut config.listen));
+    root.section("issuer", |section| issuer::read(section, &mut config.issuer));
+    root.section("listen", |section| doors::listen(section, is_loopback_only, &mut config.listen));
+    config.tls = root.section("tls", doors::tls);
     root.section("store", |section| store(section, &mut config.store));
     root.section("vault", |section| {
         section.choice(&["store"]);
         section.section("store", |_| {});
     });
-    root.section("keys", |section| keys(section, &mut config.keys));
+    root.section("keys", |section| keys::read(section, &mut config.keys));
     root.section("tokens", |tokens| {
-        tokens.duration("access_ttl", &ACCESS_TTL, &mut config.tokens.access_ttl);
+        let meaning = "life of an access token; a revocation does not wait for its end";
+        tokens.duration("access_ttl", meaning, &ACCESS_TTL, &mut config.tokens.access_ttl);
     });
     root.section("sessions", |section| sessions(section, &mut config.sessions));
     root.section("refresh", |refresh| {
-        refresh.flag("late_repeats", &mut config.refresh.late_repeats);
+        let meaning = "forgive one repeat after the grace in 32 refreshes";
+        refresh.flag("late_repeats", meaning, &mut config.refresh.late_repeats);
     });
     root.section("passwords", |section| passwords(section, &mut config.passwords));
     root.section("feed", |section| feed(section, &mut config.feed));
-    root.section("log", |section| log(section, &mut config.log));
+    root.section("limits", |section| limits(section, &mut config.limits));
+    root.section("log", |section| log::read(section, &mut config.log));
+    config.clients = clients::read(root, &config.sessions);
     config
-}
-
-/// The profile, if it is one that can be run. Production cannot as long as nothing checks what it demands: run as
-/// development it would be a public service without TLS.
-fn profile(root: &mut Section<'_>) -> Option<Profile> {
-    let mut profile = Some(Profile::Development);
-    let profiles = [("development", profile), ("production", None)];
-    let source = root.word("profile", &profiles, &mut profile);
-    if profile.is_none() {
-        let what = "the production profile is not available in this version; nothing would check what it demands";
-        root.fault("profile", source, Wrong::new(what, "\"development\", on this machine only"));
-    }
-    profile
-}
-
-fn listen(section: &mut Section<'_>, profile: Option<Profile>, out: &mut Listen) {
-    let address = |default: SocketAddr| {
-        move |text: &str| {
-            let Ok(address) = text.parse::<SocketAddr>() else {
-                return Err(Wrong::new(
-                    format!("{} is not an address with a port", quoted(text)),
-                    format!("\"{default}\" or \"[::1]:{}\"", default.port()),
-                ));
-            };
-            if profile == Some(Profile::Development) && !address.ip().is_loopback() {
-                return Err(Wrong::new(
-                    format!("{address} can be reached by others, and development has no TLS"),
-                    format!("\"127.0.0.1:{0}\" or \"[::1]:{0}\"", address.port()),
-                ));
-            }
-            Ok(address)
-        }
-    };
-    let (grpc, operations) = (address(out.grpc), address(out.operations));
-    let grpc = section.text("grpc", &mut out.grpc, grpc);
-    let operations = section.text("operations", &mut out.operations, operations);
-    if out.grpc == out.operations && out.grpc.port() != 0 {
-        let wrong = Wrong::new(format!("{} is also listen.grpc", out.grpc), "a port of its own");
-        section.fault("operations", grpc.max(operations), wrong);
-    }
 }
 
 fn store(section: &mut Section<'_>, out: &mut Store) {
     section.choice(&["sqlite"]);
     let Store::Sqlite { path } = out;
     section.section("sqlite", |sqlite| {
-        sqlite.path("path", path);
-    });
-}
-
-fn keys(keys: &mut Section<'_>, out: &mut Keys) {
-    keys.section("master", |master| {
-        master.choice(&["file", "value"]);
-        let mut file = PathBuf::new();
-        master.path("file", &mut file);
-        if file != Path::new("") {
-            out.master = SecretSource::File(file);
-        }
-        let mut value = None;
-        master.set("value", &mut value, |value| match into_text(value)? {
-            // Never quoted, whatever is wrong with it.
-            text if text.is_empty() => Err(Wrong::new("empty", "the master key")),
-            text => Ok(Some(SecretString::from(text))),
-        });
-        if let Some(value) = value {
-            out.master = SecretSource::Value(value);
-        }
+        sqlite.path("path", "the database; follows `data_dir`", path);
     });
 }
 
 fn sessions(section: &mut Section<'_>, out: &mut Sessions) {
-    let idle = section.duration("idle_ttl", &SESSION_TTL, &mut out.idle_ttl);
-    let absolute = section.duration("absolute_ttl", &SESSION_TTL, &mut out.absolute_ttl);
-    section.duration("refresh_grace", &REFRESH_GRACE, &mut out.refresh_grace);
-    section.number("max_per_user", &MAX_PER_USER, &mut out.max_per_user);
-    if out.idle_ttl > out.absolute_ttl {
-        let (idle_ttl, absolute_ttl) = (in_words(out.idle_ttl), in_words(out.absolute_ttl));
-        let what = format!("{idle_ttl} is longer than absolute_ttl, {absolute_ttl}");
-        section.fault("idle_ttl", idle.max(absolute), Wrong::new(what, format!("\"{absolute_ttl}\" or less")));
+    let meaning = "ends a session that is not refreshed for so long";
+    let idle = section.duration("idle_ttl", meaning, &SESSION_TTL, &mut out.idle_ttl);
+    let meaning = "ends it whatever happens";
+    let absolute = section.duration("absolute_ttl", meaning, &SESSION_TTL, &mut out.absolute_ttl);
+    let meaning = "a superseded refresh token is still answered";
+    section.duration("refresh_grace", meaning, &REFRESH_GRACE, &mut out.refresh_grace);
+    section.number("max_per_user", "with one more, the oldest ends", &MAX_PER_USER, &mut out.max_per_user);
+    idles_no_longer_than_it_lives(section, (out.idle_ttl, out.absolute_ttl), idle.max(absolute));
+}
+
+fn idles_no_longer_than_it_lives(section: &mut Section<'_>, ttl: (Duration, Duration), source: super::Source) {
+    let (idle, absolute) = ttl;
+    if idle > absolute {
+        let (idle, absolute) = (in_words(idle), in_words(absolute));
+        let what = format!("{idle} is longer than absolute_ttl, {absolute}");
+        section.fault("idle_ttl", source, Wrong::new(what, format!("\"{absolute}\" or less")));
     }
 }
 
 fn passwords(section: &mut Section<'_>, out: &mut Passwords) {
-    section.number("min_length", &MIN_LENGTH, &mut out.min_length);
-    let memory = section.number("memory_kib", &MEMORY_KIB, &mut out.memory_kib);
-    let iterations = section.number("iterations", &ITERATIONS, &mut out.iterations);
-    section.number("parallelism", &PARALLELISM, &mut out.parallelism);
+    section.number("min_length", "of new passwords, in code points", &MIN_LENGTH, &mut out.min_length);
+    let memory = section.number("memory_kib", "argon2id; weaker does not start", &MEMORY_KIB, &mut out.memory_kib);
+    let meaning = "of argon2id; 1 only from 47104 KiB";
+    let iterations = section.number("iterations", meaning, &ITERATIONS, &mut out.iterations);
+    section.number("parallelism", "of argon2id", &PARALLELISM, &mut out.parallelism);
     if out.iterations < 2 && out.memory_kib < MEMORY_KIB_FOR_ONE_ITERATION {
         let what = format!("1 iteration over {} KiB is too weak", out.memory_kib);
         let right = format!("iterations = 2, or memory_kib = {MEMORY_KIB_FOR_ONE_ITERATION}");
         section.fault("iterations", memory.max(iterations), Wrong::new(what, right));
     }
-    section.number("threads", &THREADS, &mut out.threads);
-    out.queue = default_queue(out.threads);
-    section.number("queue", &QUEUE, &mut out.queue);
+    section.number("threads", "that only hash; each needs `memory_kib`", &THREADS, &mut out.threads);
+    out.queue = super::defaults::queue(out.threads);
+    section.number("queue", "how many hashes may wait; one more is refused", &QUEUE, &mut out.queue);
 }
 
 fn feed(section: &mut Section<'_>, out: &mut Feed) {
-    section.duration("poll_interval", &POLL_INTERVAL, &mut out.poll_interval);
-    section.duration("max_staleness", &MAX_STALENESS, &mut out.max_staleness);
-    section.word("when_stale", &[("refuse", WhenStale::Refuse), ("serve", WhenStale::Serve)], &mut out.when_stale);
+    section.duration("poll_interval", "how often changes are looked for", &POLL_INTERVAL, &mut out.poll_interval);
+    let meaning = "how long `Verify` answers without news from the store";
+    section.duration("max_staleness", meaning, &MAX_STALENESS, &mut out.max_staleness);
+    let words = [("refuse", WhenStale::Refuse), ("serve", WhenStale::Serve)];
+    section.word("when_stale", "and what then; `serve` marks its answers", &words, &mut out.when_stale);
 }
 
-fn log(section: &mut Section<'_>, out: &mut Log) {
-    let formats = [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
-    section.word("format", &formats, &mut out.format);
-    section.text("filter", &mut out.filter, log_filter);
-}
-
-fn log_filter(text: &str) -> Result<String, Wrong> {
-    let right = "\"info\", or \"info,postern=debug\"";
-    // `debgu` would be the name of a module, and silence everything else.
-    let is_bare = |part: &&str| part.is_empty() || (!part.contains(['=', '[']) && part.parse::<LevelFilter>().is_err());
-    let bare = text.split(',').map(str::trim).find(is_bare);
-    if let Some(bare) = bare {
-        return Err(Wrong::new(format!("{} is not a level", quoted(bare)), right));
+fn limits(section: &mut Section<'_>, out: &mut Limits) {
+    let all = section.number("connections", "at once, on each listener", &CONNECTIONS, &mut out.connections);
+    out.connections_per_address = out.connections_per_address.min(out.connections);
+    let (name, meaning) = ("connections_per_address", "at once, from one address");
+    let one = section.number(name, meaning, &CONNECTIONS_PER_ADDRESS, &mut out.connections_per_address);
+    if out.connections_per_address > out.connections {
+        let what = format!("{} from one address are more than all, {}", out.connections_per_address, out.connections);
+        section.fault(name, all.max(one), Wrong::new(what, format!("{} or less", out.connections)));
     }
-    match EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(Wrong::new(format!("{}: {error}", quoted(text)), right)),
-    }
-}
-
-/// Clients compare `iss` byte by byte and append paths to it, so only one spelling is taken.
-fn issuer_url(text: &str) -> Result<String, Wrong> {
-    let wrong = |what: &str| Err(Wrong::new(what, "\"https://auth.example.com\""));
-    if text.contains('@') {
-        return wrong("holds a user name or a password");
-    }
-    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
-        return wrong(&format!("{} does not start with https:// or http://", quoted(text)));
-    };
-    if text.contains('?') || text.contains('#') {
-        return wrong(&format!("{} has a query or a fragment", quoted(text)));
-    }
-    if text.ends_with('/') {
-        return wrong(&format!("{} ends with a slash", quoted(text)));
-    }
-    let authority = rest.split('/').next().unwrap_or_default();
-    if authority.chars().any(|letter| letter.is_ascii_uppercase()) {
-        return wrong(&format!("{} has capitals in the host", quoted(text)));
-    }
-    let uri = text.is_ascii().then(|| text.parse::<http::Uri>().ok()).flatten();
-    let sound = uri.as_ref().and_then(http::Uri::authority).is_some_and(|authority| {
-        let host = authority.host();
-        !host.is_empty() && (authority.as_str() == host || authority.port_u16().is_some_and(|port| port != 0))
-    });
-    if sound { Ok(text.to_owned()) } else { wrong(&format!("{} is not a URL", quoted(text))) }
+    let meaning = "then a peer is asked to connect anew; a tenth more or less by chance";
+    section.duration("connection_age", meaning, &CONNECTION_AGE, &mut out.connection_age);
 }

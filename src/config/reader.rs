@@ -1,5 +1,9 @@
-//! Takes settings out of the tree, one by one, and keeps a list of what is wrong. What nobody took is unknown. Knows
-//! nothing of what the settings mean.
+//! Takes settings out of the tree, one by one, and keeps a list of what they are and what is wrong. What nobody took is
+//! unknown. Knows nothing of what the settings mean.
+
+mod report;
+mod values;
+mod words;
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -9,53 +13,11 @@ use std::time::Duration;
 use super::Fault;
 use super::source::{Node, Source, Table, Value};
 
-/// Longer values are cut when a fault quotes them.
-const MAX_QUOTED_CHARS: usize = 60;
-
-/// What was found while reading.
-#[derive(Default)]
-pub(super) struct Report {
-    pub(super) faults: Vec<Fault>,
-    /// Every key that could have been set, dotted.
-    pub(super) known: Vec<String>,
-    unknown: Vec<(String, Source)>,
-}
-
-impl Report {
-    pub(super) fn into_faults(self) -> Vec<Fault> {
-        let Self { mut faults, known, unknown } = self;
-        faults.extend(unknown.into_iter().map(|(key, source)| {
-            let right =
-                nearest(&key, &known).map_or_else(|| "remove it".to_owned(), |meant| format!("did you mean {meant}?"));
-            Fault::new(source, key.escape_debug().to_string(), "unknown key", right)
-        }));
-        faults
-    }
-
-    /// Everything below a key that nobody asked for.
-    fn leave(&mut self, key: String, node: Node) {
-        match node {
-            Node::Table { entries, .. } if !entries.is_empty() => {
-                for (name, node) in entries {
-                    self.leave(format!("{key}.{name}"), node);
-                }
-            }
-            Node::Table { source, .. } | Node::Leaf { source, .. } => self.unknown.push((key, source)),
-        }
-    }
-}
-
-/// What is wrong with a value, and what would be right.
-pub(super) struct Wrong {
-    pub(super) what: String,
-    pub(super) right: String,
-}
-
-impl Wrong {
-    pub(super) fn new(what: impl Into<String>, right: impl Into<String>) -> Self {
-        Self { what: what.into(), right: right.into() }
-    }
-}
+pub(super) use report::Report;
+pub use report::Setting;
+pub(super) use values::into_text;
+use values::{duration, number, path, span};
+pub(super) use words::{Wrong, any_of, in_words, quoted};
 
 /// One table of the tree. A setting that is absent or wrong leaves the default in place, so that reading goes on.
 pub(super) struct Section<'r> {
@@ -66,9 +28,16 @@ pub(super) struct Section<'r> {
     report: &'r mut Report,
 }
 
-impl<'r> Section<'r> {
-    pub(super) fn read_root<T>(entries: Table, report: &'r mut Report, read: impl FnOnce(&mut Self) -> T) -> T {
-        let mut root = Self { key: String::new(), source: None, entries, report };
+/// What a setting is called, what it is for, and what may be written.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) meaning: &'static str,
+    pub(super) bounds: String,
+}
+
+impl Section<'_> {
+    pub(super) fn read_root<T>(entries: Table, report: &mut Report, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let mut root = Section { key: String::new(), source: None, entries, report };
         let out = read(&mut root);
         root.finish();
         out
@@ -79,16 +48,50 @@ impl<'r> Section<'r> {
         let (entries, source) = match self.entries.remove(name) {
             Some(Node::Table { entries, source }) => (entries, Some(source)),
             Some(Node::Leaf { source, .. }) => {
-                self.report.faults.push(Fault::new(
-                    source,
-                    key.as_str(),
-                    "one value where a section belongs",
-                    "set the keys, not the section",
-                ));
+                self.note(source, &key, "one value where a section belongs", "set the keys, not the section");
+                (Table::new(), None)
+            }
+            Some(Node::List { source, .. }) => {
+                self.note(source, &key, "a list where a section belongs", format!("[{key}]"));
                 (Table::new(), None)
             }
             None => (Table::new(), None),
         };
+        self.inner(key, source, entries, read)
+    }
+
+    /// Each table of a list, `[[name]]`.
+    pub(super) fn each(&mut self, name: &'static str, mut read: impl FnMut(&mut Section<'_>)) {
+        let list = self.key(name);
+        let items = match self.entries.remove(name) {
+            None => return,
+            Some(Node::List { items, .. }) => items,
+            Some(other) => {
+                let right = format!("{} in the file, once for each", self.list_form(name));
+                self.note(other.source().clone(), &list, "one where a list belongs", right);
+                return;
+            }
+        };
+        for (index, item) in items.into_iter().enumerate() {
+            let key = format!("{list}[{index}]");
+            match item {
+                Node::Table { entries, source } => self.inner(key, Some(source), entries, &mut read),
+                other => self.note(other.source().clone(), &key, "a value where a table belongs", self.list_form(name)),
+            }
+        }
+    }
+
+    fn list_form(&self, name: &str) -> String {
+        if self.key.is_empty() { format!("[[{name}]]") } else { format!("{name} = [{{ … }}]") }
+    }
+
+    fn inner<T>(
+        &mut self,
+        key: String,
+        source: Option<Source>,
+        entries: Table,
+        read: impl FnOnce(&mut Section<'_>) -> T,
+    ) -> T {
         let mut inner = Section { key, source, entries, report: &mut *self.report };
         let out = read(&mut inner);
         inner.finish();
@@ -99,15 +102,16 @@ impl<'r> Section<'r> {
     pub(super) fn choice(&mut self, names: &[&'static str]) -> Option<&'static str> {
         let source = self.source.clone()?;
         let known = any_of(names);
+        let section = self.key.clone();
         if self.entries.is_empty() {
-            self.report.faults.push(Fault::new(source, self.key.as_str(), "chooses nothing", known));
+            self.note(source, &section, "chooses nothing", known);
             return None;
         }
         let unknown: Vec<String> = self.entries.keys().filter(|key| !names.contains(&key.as_str())).cloned().collect();
         for name in unknown {
             if let Some(node) = self.entries.remove(&name) {
                 let wrong = format!("{} is not known here", quoted(&name));
-                self.report.faults.push(Fault::new(node.source().clone(), self.key.as_str(), wrong, known.as_str()));
+                self.note(node.source().clone(), &section, wrong, known.as_str());
             }
         }
         let chosen: Vec<&'static str> = names.iter().copied().filter(|name| self.entries.contains_key(*name)).collect();
@@ -120,7 +124,7 @@ impl<'r> Section<'r> {
                 let places: Vec<String> = sources.iter().map(ToString::to_string).collect();
                 let wrong = format!("{} at once, in {}", several.join(" and "), places.join(" and "));
                 let source = sources.into_iter().max().cloned().unwrap_or(source);
-                self.report.faults.push(Fault::new(source, self.key.as_str(), wrong, "keep one of them"));
+                self.note(source, &section, wrong, "keep one of them");
                 None
             }
         }
@@ -129,63 +133,118 @@ impl<'r> Section<'r> {
     /// Takes one setting. Answers where it was written.
     pub(super) fn set<T>(
         &mut self,
-        name: &'static str,
+        key: Key,
         out: &mut T,
+        show: impl FnOnce(&T) -> String,
         parse: impl FnOnce(Value) -> Result<T, Wrong>,
     ) -> Source {
-        let key = self.key(name);
-        self.report.known.push(key.clone());
-        match self.entries.remove(name) {
-            None => Source::Default,
+        let dotted = self.key(key.name);
+        let (source, value) = match self.entries.remove(key.name) {
+            None => (Source::Default, None),
             Some(Node::Table { source, .. }) => {
-                self.report.faults.push(Fault::new(
-                    source.clone(),
-                    key,
-                    "a section where one value belongs",
-                    "one value",
-                ));
-                source
+                self.note(source.clone(), &dotted, "a section where one value belongs", "one value");
+                (source, None)
             }
-            Some(Node::Leaf { value, source }) => {
-                match parse(value) {
-                    Ok(value) => *out = value,
-                    Err(Wrong { what, right }) => self.report.faults.push(Fault::new(source.clone(), key, what, right)),
-                }
-                source
-            }
+            Some(Node::List { source, .. }) => (source, Some(Value::Other("a list"))),
+            Some(Node::Leaf { value, source }) => (source, Some(value)),
+        };
+        match value.map(parse) {
+            Some(Ok(value)) => *out = value,
+            Some(Err(Wrong { what, right })) => self.note(source.clone(), &dotted, what, right),
+            None => {}
         }
+        self.record(key, dotted, show(out), source.clone());
+        source
     }
 
     pub(super) fn text<T>(
         &mut self,
-        name: &'static str,
+        key: Key,
         out: &mut T,
+        show: impl FnOnce(&T) -> String,
         parse: impl FnOnce(&str) -> Result<T, Wrong>,
     ) -> Source {
-        self.set(name, out, |value| parse(&into_text(value)?))
+        self.set(key, out, show, |value| parse(&into_text(value)?))
     }
 
-    pub(super) fn path(&mut self, name: &'static str, out: &mut PathBuf) -> Source {
-        self.text(name, out, |text| match text {
-            "" => Err(Wrong::new("empty", "a path")),
-            _ if text.starts_with("~/") => Err(Wrong::new("`~` is only known to shells", "the path written out")),
-            _ => Ok(PathBuf::from(text)),
-        })
+    /// Each text of a list, in its order and once. A bad one is a fault of its own, at its line.
+    pub(super) fn texts<T: PartialEq + Display>(
+        &mut self,
+        key: Key,
+        out: &mut Vec<T>,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Source {
+        let dotted = self.key(key.name);
+        let (source, items) = match self.entries.remove(key.name) {
+            None => (Source::Default, Vec::new()),
+            Some(Node::List { items, source }) => (source, items),
+            Some(other) => {
+                let source = other.source().clone();
+                self.note(source.clone(), &dotted, "one value where a list belongs", "[\"…\", \"…\"]");
+                (source, Vec::new())
+            }
+        };
+        for item in items {
+            let place = item.source().clone();
+            let text = match item {
+                Node::Leaf { value, .. } => into_text(value),
+                Node::Table { .. } | Node::List { .. } => Err(Wrong::new("found no text", "a text in quotes")),
+            };
+            match text.and_then(|text| parse(&text)) {
+                Ok(value) if out.contains(&value) => {
+                    self.note(place, &dotted, format!("{} stands there twice", quoted(&value.to_string())), "once");
+                }
+                Ok(value) => out.push(value),
+                Err(Wrong { what, right }) => self.note(place, &dotted, what, right),
+            }
+        }
+        let shown = out.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        self.record(key, dotted, shown, source.clone());
+        source
+    }
+
+    pub(super) fn path(&mut self, name: &'static str, meaning: &'static str, out: &mut PathBuf) -> Source {
+        let key = Key { name, meaning, bounds: "a path".to_owned() };
+        self.text(key, out, |path| path.display().to_string(), path)
+    }
+
+    pub(super) fn optional_path(
+        &mut self,
+        name: &'static str,
+        meaning: &'static str,
+        out: &mut Option<PathBuf>,
+    ) -> Source {
+        let key = Key { name, meaning, bounds: "a path".to_owned() };
+        let show = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        self.text(key, out, show, |text| path(text).map(Some))
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Clone>(&mut self, name: &'static str, words: &[(&'static str, T)], out: &mut T) -> Source {
-        self.text(name, out, |text| {
-            words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| meaning.clone()).ok_or_else(|| {
-                let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-                Wrong::new(format!("{} is not known here", quoted(text)), any_of(&words))
-            })
+    pub(super) fn word<T: Clone + PartialEq>(
+        &mut self,
+        name: &'static str,
+        meaning: &'static str,
+        words: &[(&'static str, T)],
+        out: &mut T,
+    ) -> Source {
+        let known = any_of(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>());
+        let bounds = words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let show = |value: &T| {
+            words.iter().find(|(_, meaning)| meaning == value).map(|(word, _)| (*word).to_owned()).unwrap_or_default()
+        };
+        self.text(Key { name, meaning, bounds }, out, show, |text| {
+            words
+                .iter()
+                .find(|(word, _)| *word == text)
+                .map(|(_, meaning)| meaning.clone())
+                .ok_or_else(|| Wrong::new(format!("{} is not known here", quoted(text)), known))
         })
     }
 
-    pub(super) fn flag(&mut self, name: &'static str, out: &mut bool) -> Source {
+    pub(super) fn flag(&mut self, name: &'static str, meaning: &'static str, out: &mut bool) -> Source {
         let right = "true or false";
-        self.set(name, out, |value| match value {
+        let key = Key { name, meaning, bounds: "`true`, `false`".to_owned() };
+        self.set(key, out, bool::to_string, |value| match value {
             Value::Boolean(flag) => Ok(flag),
             Value::Untyped(text) => match text.parse() {
                 Ok(flag) => Ok(flag),
@@ -195,57 +254,87 @@ impl<'r> Section<'r> {
         })
     }
 
-    pub(super) fn number<T>(&mut self, name: &'static str, range: &RangeInclusive<T>, out: &mut T) -> Source
+    pub(super) fn number<T>(
+        &mut self,
+        name: &'static str,
+        meaning: &'static str,
+        range: &RangeInclusive<T>,
+        out: &mut T,
+    ) -> Source
     where
         T: TryFrom<i64> + PartialOrd + Display,
     {
-        let right = || format!("{} to {}", range.start(), range.end());
-        self.set(name, out, |value| {
-            let number = match value {
-                Value::Integer(number) => number,
-                Value::Untyped(text) => match text.parse() {
-                    Ok(number) => number,
-                    Err(_) => return Err(Wrong::new(format!("{} is not a number", quoted(&text)), right())),
-                },
-                other => return Err(Wrong::new(other.found(), right())),
-            };
-            match T::try_from(number) {
-                Ok(fitting) if range.contains(&fitting) => Ok(fitting),
-                _ => Err(Wrong::new(format!("{number} is out of bounds"), right())),
-            }
-        })
+        let key = Key { name, meaning, bounds: format!("{} to {}", range.start(), range.end()) };
+        self.set(key, out, T::to_string, |value| number(range, value))
     }
 
     pub(super) fn duration(
         &mut self,
         name: &'static str,
+        meaning: &'static str,
         range: &RangeInclusive<Duration>,
         out: &mut Duration,
     ) -> Source {
-        let right = || format!("\"{}\" to \"{}\"", in_words(*range.start()), in_words(*range.end()));
-        self.set(name, out, |value| {
-            let text = match value {
-                Value::Integer(number) => return Err(Wrong::new(format!("{number} has no unit"), right())),
-                other => into_text(other).map_err(|wrong| Wrong::new(wrong.what, right()))?,
-            };
-            let duration = match humantime::parse_duration(&text) {
-                Ok(duration) => duration,
-                Err(_) if text.parse::<f64>().is_ok_and(|number| number != 0.0) => {
-                    return Err(Wrong::new(format!("{} has no unit", quoted(&text)), right()));
-                }
-                Err(_) => return Err(Wrong::new(format!("{} is not a length of time", quoted(&text)), right())),
-            };
-            if range.contains(&duration) {
-                return Ok(duration);
-            }
-            Err(Wrong::new(format!("{} is out of bounds", quoted(&text)), right()))
-        })
+        let key = Key { name, meaning, bounds: span(range, "`") };
+        self.set(key, out, |value| in_words(*value), |value| duration(range, value))
+    }
+
+    pub(super) fn optional_number<T>(
+        &mut self,
+        name: &'static str,
+        meaning: &'static str,
+        range: &RangeInclusive<T>,
+        out: &mut Option<T>,
+    ) -> Source
+    where
+        T: TryFrom<i64> + PartialOrd + Display,
+    {
+        let key = Key { name, meaning, bounds: format!("{} to {}", range.start(), range.end()) };
+        let show = |value: &Option<T>| value.as_ref().map(T::to_string).unwrap_or_default();
+        self.set(key, out, show, |value| number(range, value).map(Some))
+    }
+
+    pub(super) fn optional_duration(
+        &mut self,
+        name: &'static str,
+        meaning: &'static str,
+        range: &RangeInclusive<Duration>,
+        out: &mut Option<Duration>,
+    ) -> Source {
+        let key = Key { name, meaning, bounds: span(range, "`") };
+        let show = |value: &Option<Duration>| value.map(in_words).unwrap_or_default();
+        self.set(key, out, show, |value| duration(range, value).map(Some))
     }
 
     /// Notes a fault that several settings make together.
-    pub(super) fn fault(&mut self, name: &'static str, source: Source, wrong: Wrong) {
+    pub(super) fn fault(&mut self, name: &str, source: Source, wrong: Wrong) {
         let key = self.key(name);
-        self.report.faults.push(Fault::new(source, key, wrong.what, wrong.right));
+        self.note(source, &key, wrong.what, wrong.right);
+    }
+
+    /// Whether this setting, or one below it, is told as wrong already.
+    pub(super) fn is_at_fault(&self, name: &str) -> bool {
+        self.report.is_at_fault(&self.key(name))
+    }
+
+    /// Where this section begins; the default if it was not written.
+    pub(super) fn source(&self) -> Source {
+        self.source.clone().unwrap_or(Source::Default)
+    }
+
+    /// The setting holds no more: another one was chosen.
+    pub(super) fn displace(&mut self, name: &str) {
+        let key = self.key(name);
+        self.report.settings.iter_mut().filter(|setting| setting.key == key).for_each(|setting| setting.value.clear());
+    }
+
+    fn note(&mut self, source: Source, key: &str, wrong: impl Into<String>, right: impl Into<String>) {
+        self.report.faults.push(Fault::new(source, key, wrong, right));
+    }
+
+    fn record(&mut self, key: Key, dotted: String, value: String, source: Source) {
+        let Key { meaning, bounds, .. } = key;
+        self.report.settings.push(Setting { key: dotted, meaning, bounds, value, source });
     }
 
     fn key(&self, name: &str) -> String {
@@ -257,68 +346,5 @@ impl<'r> Section<'r> {
             let key = if self.key.is_empty() { name } else { format!("{}.{name}", self.key) };
             self.report.leave(key, node);
         }
-    }
-}
-
-impl Value {
-    /// What was found, without what it says: it may be a secret at the wrong place.
-    fn found(&self) -> String {
-        let kind = match self {
-            Self::Untyped(_) | Self::Text(_) => "a text",
-            Self::Integer(_) => "a number",
-            Self::Boolean(_) => "true or false",
-            Self::Other(kind) => kind,
-        };
-        format!("found {kind}")
-    }
-}
-
-pub(super) fn into_text(value: Value) -> Result<String, Wrong> {
-    match value {
-        Value::Untyped(text) | Value::Text(text) => Ok(text),
-        other => Err(Wrong::new(other.found(), "a text in quotes")),
-    }
-}
-
-/// For a message: in quotes, cut, and with nothing in it that a terminal would obey.
-pub(super) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTED_CHARS) {
-        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
-        None => format!("{text:?}"),
-    }
-}
-
-fn any_of(words: &[&str]) -> String {
-    match words.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => words.concat(),
-    }
-}
-
-/// The known key that was probably meant: the same name in another section, or one with few letters changed.
-fn nearest<'k>(key: &str, known: &'k [String]) -> Option<&'k str> {
-    let name = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    if key.split('.').count() < 3
-        && let Some(same) = known.iter().find(|known| name(known) == name(key))
-    {
-        return Some(same);
-    }
-    let budget = (key.chars().count() / 3).min(4);
-    known
-        .iter()
-        .map(|known| (strsim::osa_distance(key, known), known))
-        .filter(|(distance, _)| *distance <= budget)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known.as_str())
-}
-
-/// A duration as the settings have it: in the largest unit that leaves no rest. Months and years have none.
-pub(super) fn in_words(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    match units.into_iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)) {
-        Some((name, unit)) => format!("{}{name}", millis / unit),
-        None if millis == 0 => "0s".to_owned(),
-        None => format!("{millis}ms"),
     }
 }

@@ -90,8 +90,19 @@ pub(super) type Table = BTreeMap<String, Node>;
 
 /// What stands at a key. Has no `Debug`: it may hold a secret.
 pub(super) enum Node {
-    Table { entries: Table, source: Source },
-    Leaf { value: Value, source: Source },
+    Table {
+        entries: Table,
+        source: Source,
+    },
+    /// Only in a file: the environment and the command line have no way to write one.
+    List {
+        items: Vec<Node>,
+        source: Source,
+    },
+    Leaf {
+        value: Value,
+        source: Source,
+    },
 }
 
 /// A value as it was written.
@@ -108,7 +119,7 @@ pub(super) enum Value {
 impl Node {
     pub(super) const fn source(&self) -> &Source {
         match self {
-            Self::Table { source, .. } | Self::Leaf { source, .. } => source,
+            Self::Table { source, .. } | Self::List { source, .. } | Self::Leaf { source, .. } => source,
         }
     }
 }
@@ -151,6 +162,11 @@ fn insert(root: &mut Table, path: &[String], value: Value, source: Source, fault
     for (depth, name) in parents.iter().enumerate() {
         let node =
             table.entry(name.clone()).or_insert_with(|| Node::Table { entries: Table::new(), source: source.clone() });
+        if let Node::List { source: list, .. } = node {
+            let wrong = format!("a list, which is set as a whole, in {list}");
+            faults.push(Fault::new(source, key.escape_debug().to_string(), wrong, "set it in the file"));
+            return;
+        }
         if let Node::Leaf { source: whole, .. } = node {
             let parent = path.iter().take(depth + 1).map(String::as_str).collect::<Vec<_>>().join(".");
             faults.push(both_ways(whole.clone(), &parent, &source));
@@ -158,7 +174,7 @@ fn insert(root: &mut Table, path: &[String], value: Value, source: Source, fault
         }
         match node {
             Node::Table { entries, .. } => table = entries,
-            Node::Leaf { .. } => return,
+            Node::List { .. } | Node::Leaf { .. } => return,
         }
     }
     if let Some(Node::Table { source: parts, .. }) = table.get(last) {
@@ -216,7 +232,11 @@ impl Lines<'_> {
     }
 
     fn node(&self, key: &Spanned<std::borrow::Cow<'_, str>>, value: DeValue<'_>) -> Node {
-        let source = self.source(key.span().start);
+        self.node_at(key.span().start, value)
+    }
+
+    fn node_at(&self, offset: usize, value: DeValue<'_>) -> Node {
+        let source = self.source(offset);
         let value = match value {
             DeValue::Table(entries) => return Node::Table { entries: self.table(entries), source },
             DeValue::String(text) => Value::Text(text.into_owned()),
@@ -224,7 +244,10 @@ impl Lines<'_> {
             DeValue::Boolean(flag) => Value::Boolean(flag),
             DeValue::Float(_) => Value::Other("a number with a fraction"),
             DeValue::Datetime(_) => Value::Other("a date"),
-            DeValue::Array(_) => Value::Other("a list"),
+            DeValue::Array(items) => {
+                let items = items.into_iter().map(|item| self.node_at(item.span().start, item.into_inner())).collect();
+                return Node::List { items, source };
+            }
         };
         Node::Leaf { value, source }
     }

@@ -3,7 +3,6 @@
 use prost_reflect::DescriptorPool;
 
 const README: &str = include_str!("../../README.md");
-const EXAMPLE: &str = include_str!("../../postern.example.toml");
 
 /// The RPCs, each with the permissions that its comment in the contract names.
 fn rpcs() -> Vec<(String, String, Vec<String>)> {
@@ -38,41 +37,8 @@ fn the_readme_has_every_rpc_with_the_permissions_of_the_contract() {
 }
 
 #[test]
-fn the_readme_has_every_setting_with_its_default() {
-    let uncommented: String = EXAMPLE
-        .lines()
-        .filter_map(|line| line.strip_prefix('#'))
-        .filter(|line| !line.starts_with(' '))
-        .fold(String::new(), |text, line| text + line + "\n");
-    let table: toml::Table = uncommented.parse().unwrap();
-    let mut missing = Vec::new();
-    visit("", &toml::Value::Table(table), &mut |key, value| {
-        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
-        let name = key.rsplit('.').next().unwrap();
-        // `a.b`, or `a.x`, `.b` where a row has several of one section.
-        let row = README.lines().filter(|line| line.starts_with("| `")).find(|line| {
-            line.contains(&format!("`{key}`"))
-                || (line.contains(&format!("| `{section}.")) && line.contains(&format!("`.{name}`")))
-        });
-        // These follow the machine, or are fixed at the first start.
-        let has_fixed_default = !matches!(key, "passwords.threads" | "passwords.queue" | "issuer.url" | "profile");
-        let is_told = row.is_some_and(|row| !has_fixed_default || row.contains(&format!("`{value}`")));
-        if !is_told && key != "profile" {
-            missing.push(format!("{key} = {value}"));
-        }
-    });
-    assert!(missing.is_empty(), "README's table of settings lacks: {missing:?}");
-}
-
-fn visit(key: &str, value: &toml::Value, each: &mut impl FnMut(&str, &str)) {
-    match value {
-        toml::Value::Table(table) => {
-            for (name, value) in table {
-                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-                visit(&key, value, each);
-            }
-        }
-        toml::Value::String(text) => each(key, text),
-        other => each(key, &other.to_string()),
-    }
+fn the_readme_has_the_table_of_settings() {
+    let table = postern::config::settings_table();
+    assert!(table.lines().count() > 40, "{table}");
+    assert!(README.contains(&format!("\n\n{table}\n")), "put the output of `postern config table` into README.md");
 }

@@ -1,0 +1,91 @@
+//! What holds where nothing was written. The only place that states it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{
+    Config, Feed, Issuer, Keys, Limits, Listen, Log, LogFormat, Passwords, Profile, Refresh, SecretSource, Sessions,
+    Store, Tokens, Vault, WhenStale, read,
+};
+use crate::domain::key::Algorithm;
+
+const DAY: Duration = Duration::from_hours(24);
+
+impl Config {
+    pub fn defaults(profile: Profile, data_dir: &Path) -> Self {
+        match profile {
+            Profile::Development => Self::development_defaults(data_dir),
+            Profile::Production => Self::production_defaults(data_dir),
+        }
+    }
+
+    /// With everything kept under `data_dir`.
+    pub fn development_defaults(data_dir: &Path) -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(*read::THREADS.end());
+        Self {
+            profile: Profile::Development,
+            data_dir: data_dir.to_owned(),
+            issuer: Issuer { url: None },
+            listen: Listen {
+                grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 7301)),
+                admin: None,
+                operations: SocketAddr::from((Ipv4Addr::LOCALHOST, 7303)),
+                insecure: None,
+            },
+            tls: None,
+            store: Store::Sqlite { path: data_dir.join("postern.db") },
+            vault: Vault::Store,
+            keys: Keys {
+                master: SecretSource::File(data_dir.join("master.key")),
+                algorithm: Algorithm::EdDsa,
+                rotate_every: None,
+            },
+            tokens: Tokens { access_ttl: Duration::from_mins(30) },
+            sessions: Sessions {
+                idle_ttl: 14 * DAY,
+                absolute_ttl: 90 * DAY,
+                refresh_grace: Duration::from_secs(30),
+                max_per_user: 50,
+            },
+            refresh: Refresh { late_repeats: true },
+            passwords: Passwords {
+                min_length: 15,
+                memory_kib: 19_456,
+                iterations: 2,
+                parallelism: 1,
+                threads,
+                queue: queue(threads),
+            },
+            feed: Feed {
+                poll_interval: Duration::from_millis(500),
+                max_staleness: Duration::from_mins(1),
+                when_stale: WhenStale::Refuse,
+            },
+            clients: Vec::new(),
+            limits: Limits {
+                connections: 10_000,
+                connections_per_address: 2_000,
+                connection_age: Duration::from_mins(30),
+            },
+            log: Log { format: LogFormat::Auto, filter: "info".to_owned() },
+        }
+    }
+
+    /// Not enough to start: what production must be told (the issuer, the master key, where the data is, who encrypts) is
+    /// missing or refused until it is written.
+    pub fn production_defaults(data_dir: &Path) -> Self {
+        let mut config = Self::development_defaults(data_dir);
+        config.profile = Profile::Production;
+        config.listen.grpc.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        config.listen.admin = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 7304)));
+        config.keys.master = SecretSource::File(PathBuf::new());
+        config.log.format = LogFormat::Json;
+        config
+    }
+}
+
+/// About a second of waiting per thread at the default cost: beyond that, callers have gone.
+pub(super) const fn queue(threads: usize) -> usize {
+    threads.saturating_mul(32)
+}
