@@ -19,6 +19,7 @@ use crate::app::data_dir::DataDir;
 use crate::auth::audit::Audit;
 use crate::auth::clients::Clients;
 use crate::auth::feed::FeedTask;
+use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
 use crate::auth::passwords::{HashSettings, Passwords};
 use crate::auth::{Auth, Rules};
@@ -120,7 +121,7 @@ pub struct StartReport {
     pub elapsed: Duration,
 }
 
-/// The key that signs.
+/// The key that signs, or will next.
 #[derive(Debug)]
 pub struct SigningKeyReport {
     pub algorithm: &'static str,
@@ -157,7 +158,7 @@ impl App {
             None => store.fix_setting("issuer", DEVELOPMENT_ISSUER).await?,
         };
         let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
-        first_start::signing_key(&store, &keyring, &masters).await?;
+        first_start::signing_key(&store, &keyring, &masters, config.keys.algorithm).await?;
 
         let verifier = Arc::new(Verifier::new(Settings {
             issuer: issuer.clone(),
@@ -178,7 +179,7 @@ impl App {
         let administrator = first_start::administrator(&store, &passwords, &data, first).await?;
         let (audit, audit_task) = Audit::new(store.clone());
         let policy = session_policy(&config);
-        let signing = keyring.signing(clock.now()).map_err(internal)?;
+        let signing = keyring.signing_or_next(clock.now()).map_err(internal)?;
 
         let background = TaskTracker::new();
         let stop_background = CancellationToken::new();
@@ -196,6 +197,11 @@ impl App {
                 password_min_length: config.passwords.min_length,
                 absolute_ttl_max: config.sessions.absolute_ttl,
                 jwks_max_age: JWKS_MAX_AGE,
+                keys: KeyRules {
+                    algorithm: config.keys.algorithm,
+                    wait: JWKS_MAX_AGE * 2 + config.feed.max_staleness,
+                    rotate_every: config.keys.rotate_every,
+                },
             },
             store,
             verifier,
@@ -207,6 +213,8 @@ impl App {
             clock: clock.clone(),
             replica: uuid::Uuid::now_v7(),
         });
+        let (rotating, stop_rotating) = (Arc::clone(&auth), stop_background.clone());
+        background.spawn(async move { rotating.rotate_keys(stop_rotating).await });
         let report = StartReport {
             version: env!("CARGO_PKG_VERSION"),
             profile: config.profile,
@@ -218,7 +226,10 @@ impl App {
                 config::SecretSource::Value(_) => None,
             },
             master_key_created,
-            signing_key: SigningKeyReport { algorithm: signing.algorithm.name(), kid: signing.kid.clone() },
+            signing_key: SigningKeyReport {
+                algorithm: signing.stored.algorithm.name(),
+                kid: signing.stored.kid.clone(),
+            },
             issuer,
             grpc: local(&grpc, config.listen.grpc),
             operations: local(&operations, config.listen.operations),

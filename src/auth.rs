@@ -6,6 +6,7 @@ pub mod audit;
 pub mod clients;
 pub mod error;
 pub mod feed;
+pub mod key_rotation;
 pub mod keyring;
 pub mod login;
 pub mod master_key;
@@ -25,6 +26,7 @@ use crate::auth::audit::Audit;
 use crate::auth::clients::Clients;
 use crate::auth::error::AuthError;
 use crate::auth::feed::Feed;
+use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
 use crate::auth::master_key::MasterKeys;
 use crate::auth::passwords::Passwords;
@@ -75,6 +77,7 @@ pub struct Rules {
     pub absolute_ttl_max: Duration,
     /// How long callers may keep a copy of the public keys.
     pub jwks_max_age: Duration,
+    pub keys: KeyRules,
 }
 
 /// Who calls, and in which call.

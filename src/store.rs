@@ -37,7 +37,7 @@ mod testing;
 
 pub use bindings::{Binding, BindingFilter, BindingKey, GrantError, WithdrawError};
 pub use feed::{FeedRead, Loaded};
-pub use keys::NewKey;
+pub use keys::{KeyChange, KeyEvents, NewKey};
 pub use open::OpenError;
 pub use policy::{ApplyPolicyError, PolicyDiff};
 pub use purge::Purged;

@@ -47,6 +47,10 @@ pub use question::{Check, Freshness, InvalidWhy, Judgement, NotFresh, Outcome, Q
 /// Room for the signatures of some twenty thousand tokens.
 pub const CACHE_BYTES_DEFAULT: u64 = 32 * 1024 * 1024;
 
+/// A view of this age has every key that may have signed by now: even one made in an emergency waits longer
+/// ([`EMERGENCY_WAIT`](crate::domain::key::plan::EMERGENCY_WAIT)); the feed is read once a second at the least.
+const KEYS_KNOWN_WITHIN: Duration = Duration::from_millis(1_500);
+
 /// What an operator decides.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -250,7 +254,7 @@ impl Verifier {
         let Some(key) = view.keys.get(unproven.kid()) else {
             // It may be a key that this replica has not heard of, and an outage must not look like a denial.
             let age = view.age(now);
-            let heard_of_all = age <= self.settings.max_staleness;
+            let heard_of_all = age <= KEYS_KNOWN_WITHIN;
             return if heard_of_all { Ok(Err(InvalidWhy::UnknownKey)) } else { Err(NotFresh::Stale { age }) };
         };
         let proven = unproven

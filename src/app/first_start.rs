@@ -14,6 +14,7 @@ use crate::config::{SecretError, SecretSource};
 use crate::domain::account::Profile;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::id::UserId;
+use crate::domain::key::Algorithm;
 use crate::domain::password::Password;
 use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
@@ -73,12 +74,17 @@ pub(super) async fn master_keys(source: &SecretSource, store: &Store) -> Result<
 }
 
 /// Makes the first signing key unless there is one.
-pub(super) async fn signing_key(store: &Store, keyring: &Keyring, masters: &MasterKeys) -> Result<(), StartError> {
+pub(super) async fn signing_key(
+    store: &Store,
+    keyring: &Keyring,
+    masters: &MasterKeys,
+    algorithm: Algorithm,
+) -> Result<(), StartError> {
     if !store.keys().await?.is_empty() {
         return Ok(());
     }
     let now = store.now().await?;
-    let key = keyring.make(masters.current().number).map_err(|why| StartError::Internal(why.into()))?;
+    let key = keyring.make(algorithm, masters.current().number).map_err(|why| StartError::Internal(why.into()))?;
     let mut event = AuditEvent::new(AuditKind::KeyCreated, now);
     event.target = Some(key.kid.clone());
     // Nobody can have cached the keys of a service that never ran, so the first one signs at once.

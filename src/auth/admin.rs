@@ -4,6 +4,7 @@
 
 pub mod bindings;
 pub mod explain;
+pub mod keys;
 pub mod roles;
 pub mod server;
 pub mod users;

@@ -9,6 +9,7 @@ use crate::domain::password::PasswordRule;
 use crate::domain::permission::{Permission, Tenant};
 use crate::domain::role::RoleFault;
 use crate::domain::standing::End;
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 use crate::vault::VaultError;
 use crate::verifier::{FeedFault, NotFresh, TokenFault};
@@ -103,6 +104,10 @@ pub enum AuthError {
     Overloaded { retry_after: Duration },
     #[error("{} is away", .engine.name())]
     Unavailable { engine: Engine, source: Source },
+    #[error("no key signs at this moment")]
+    NoSigningKey { retry_after: Duration },
+    #[error("a key that was published waits for its turn")]
+    KeyWaiting { kid: String, sign_time: Timestamp },
     #[error("this replica's view is too old")]
     NotFresh(NotFresh),
     #[error("internal: {0}")]

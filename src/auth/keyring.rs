@@ -1,21 +1,27 @@
 //! Signing keys: made here, kept in the store under the master key, and opened again into what signs and what verifies.
-//! A verification key is always derived from the sealed private key, so that whoever can write to the database cannot
-//! plant one.
+//! What verifies is always derived from the sealed private half, so that whoever can write to the database cannot plant
+//! a key. Must not know when a key does what: that is `domain::key::plan`.
+
+mod material;
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::auth::error::AuthError;
-use crate::domain::key::{Algorithm, KeyState, StoredKey};
+use crate::domain::key::plan::{next_signature, signer, states};
+use crate::domain::key::{Algorithm, KeyPlan, KeyState, StoredKey};
 use crate::domain::time::Timestamp;
 use crate::store::NewKey;
 use crate::vault::seal::{Place, SealError, Sealer};
 use crate::verifier::{KeyFault, VerificationKey};
+
+/// Told with "come back": soon, but not at once.
+const RETRY_LEAST: Duration = Duration::from_millis(100);
+const RETRY_MOST: Duration = Duration::from_secs(5);
 
 /// A key that does not open or is not what its row says.
 #[derive(Debug, thiserror::Error)]
@@ -32,32 +38,10 @@ pub enum KeyringError {
 
 /// An opened key.
 pub struct OpenKey {
-    pub kid: String,
-    pub algorithm: Algorithm,
-    pub sign_time: Timestamp,
-    pub retire_time: Option<Timestamp>,
+    pub stored: StoredKey,
     pub signing: EncodingKey,
-    public: Vec<u8>,
-}
-
-/// Where in their lives keys are that sign from the first and are refused from the second time on: of those that may
-/// sign, the one that began last does.
-pub fn states(plans: &[(Timestamp, Option<Timestamp>)], now: Timestamp) -> Vec<KeyState> {
-    let is_retired = |retire_time: &Option<Timestamp>| retire_time.is_some_and(|time| now >= time);
-    let may_sign = plans.iter().filter(|(sign_time, retire_time)| *sign_time <= now && !is_retired(retire_time));
-    let newest = may_sign.map(|(sign_time, _)| *sign_time).max();
-    let state = |(sign_time, retire_time): &(Timestamp, Option<Timestamp>)| {
-        if is_retired(retire_time) {
-            KeyState::Retired
-        } else if *sign_time > now {
-            KeyState::Published
-        } else if Some(*sign_time) == newest {
-            KeyState::Signing
-        } else {
-            KeyState::Verifying
-        }
-    };
-    plans.iter().map(state).collect()
+    /// What checks: the public half, or the secret itself.
+    verifying: Zeroizing<Vec<u8>>,
 }
 
 /// All keys of the service, as last read from the store.
@@ -71,140 +55,162 @@ impl Keyring {
         Self { sealer, keys: RwLock::new(Arc::new([])) }
     }
 
-    /// Makes a new Ed25519 key, sealed under the current master key.
-    pub fn make(&self, master_key: u8) -> Result<NewKey, KeyringError> {
-        let pair = Ed25519KeyPair::generate().map_err(|_unspecified| KeyringError::NotMade)?;
-        let der = pair.to_pkcs8().map_err(|_unspecified| KeyringError::NotMade)?;
-        let kid = thumbprint(pair.public_key().as_ref());
-        let algorithm = Algorithm::EdDsa;
+    /// Makes a new key, sealed under the current master key.
+    pub fn make(&self, algorithm: Algorithm, master_key: u8) -> Result<NewKey, KeyringError> {
+        let (kid, private) = material::generate(algorithm)?;
         let sealed = self
             .sealer
-            .seal(&place(&kid, algorithm), Timestamp::MAX, der.as_ref())
+            .seal(&place(&kid, algorithm), Timestamp::MAX, &private)
             .map_err(|why| KeyringError::Sealed { kid: kid.clone(), why })?;
         Ok(NewKey { kid, algorithm, master_key, sealed })
     }
 
-    /// Opens the store's keys, takes them over for signing, and answers the keys to verify with.
+    /// Opens the store's keys, takes them over for signing, and answers the keys to verify with. If one does not open,
+    /// all stays as it was.
     pub fn take_over(&self, stored: &[StoredKey]) -> Result<Vec<VerificationKey>, KeyringError> {
         let opened: Vec<Arc<OpenKey>> =
             stored.iter().map(|key| self.open(key).map(Arc::new)).collect::<Result<_, _>>()?;
         let verification = opened
             .iter()
-            .map(|key| VerificationKey::ed25519(&key.kid, &key.public, key.retire_time))
+            .map(AsRef::as_ref)
+            .map(|OpenKey { stored, verifying, .. }| {
+                VerificationKey::new(&stored.kid, stored.algorithm, verifying, stored.retire_time)
+            })
             .collect::<Result<_, _>>()?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = opened.into();
         Ok(verification)
     }
 
-    /// The key that signs now: the one that began last.
+    /// The key that signs now. For two seconds after one was retired at once there is none.
     pub fn signing(&self, now: Timestamp) -> Result<Arc<OpenKey>, AuthError> {
-        self.all(now)
-            .into_iter()
-            .find_map(|(key, state)| (state == KeyState::Signing).then_some(key))
-            .ok_or_else(|| AuthError::internal("no key signs"))
+        let keys = self.keys();
+        let plans = plans(&keys);
+        let signing = signer(&plans, now).and_then(|index| keys.get(index));
+        signing.cloned().ok_or_else(|| {
+            let wait = next_signature(&plans, now).map_or(RETRY_MOST, |time| time.since(now));
+            AuthError::NoSigningKey { retry_after: wait.clamp(RETRY_LEAST, RETRY_MOST) }
+        })
     }
 
-    /// RFC 7517, public members only: what signs, will sign, or signed not long ago.
+    /// The key that signs now, or the one that will next: for telling, not for signing.
+    pub fn signing_or_next(&self, now: Timestamp) -> Result<Arc<OpenKey>, AuthError> {
+        self.signing(now).or_else(|why| {
+            let keys = self.keys();
+            let next = keys.iter().filter(|key| key.stored.sign_time > now).min_by_key(|key| key.stored.sign_time);
+            next.cloned().ok_or(why)
+        })
+    }
+
+    /// The rows behind the keys.
+    pub fn stored(&self) -> Vec<StoredKey> {
+        self.keys().iter().map(|key| key.stored.clone()).collect()
+    }
+
+    /// RFC 7517, public members only: what signs, will sign, or signed not long ago. A key of HS256 has none.
     pub fn jwks(&self, now: Timestamp) -> String {
-        let keys: Vec<_> = self
-            .all(now)
-            .into_iter()
-            .filter(|(_, state)| *state != KeyState::Retired)
-            .map(|(key, _)| {
-                json!({
-                    "kty": "OKP",
-                    "crv": "Ed25519",
-                    "x": URL_SAFE_NO_PAD.encode(&key.public),
-                    "use": "sig",
-                    "alg": key.algorithm.name(),
-                    "kid": key.kid,
-                })
-            })
-            .collect();
+        let keys = self.keys();
+        let states = states(&plans(&keys), now);
+        let shown = keys.iter().zip(states).filter(|(_, state)| *state != KeyState::Retired);
+        let keys: Vec<_> =
+            shown.filter_map(|(key, _)| material::jwk(key.stored.algorithm, &key.stored.kid, &key.verifying)).collect();
         json!({ "keys": keys }).to_string()
     }
 
-    fn all(&self, now: Timestamp) -> Vec<(Arc<OpenKey>, KeyState)> {
-        let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
-        let plans: Vec<_> = keys.iter().map(|key| (key.sign_time, key.retire_time)).collect();
-        keys.iter().cloned().zip(states(&plans, now)).collect()
+    fn keys(&self) -> Arc<[Arc<OpenKey>]> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn open(&self, stored: &StoredKey) -> Result<OpenKey, KeyringError> {
-        let kid = stored.kid.clone();
-        let der = match self.sealer.open(&place(&kid, stored.algorithm), &stored.sealed) {
+        let (kid, algorithm) = (stored.kid.clone(), stored.algorithm);
+        let private = match self.sealer.open(&place(&kid, algorithm), &stored.sealed) {
             Ok(opened) => opened.plain,
             Err(why) => return Err(KeyringError::Sealed { kid, why }),
         };
-        let Ok(pair) = Ed25519KeyPair::from_pkcs8(&der) else {
-            return Err(KeyringError::Damaged { kid, why: "not an Ed25519 key" });
-        };
-        let public = pair.public_key().as_ref().to_vec();
-        if thumbprint(&public) != kid {
-            return Err(KeyringError::Damaged { kid, why: "its id is not its thumbprint" });
+        match material::open(algorithm, &kid, private) {
+            Ok((signing, verifying)) => Ok(OpenKey { stored: stored.clone(), signing, verifying }),
+            Err(why) => Err(KeyringError::Damaged { kid, why }),
         }
-        Ok(OpenKey {
-            kid,
-            algorithm: stored.algorithm,
-            sign_time: stored.sign_time,
-            retire_time: stored.retire_time,
-            signing: EncodingKey::from_ed_der(&der),
-            public,
-        })
     }
 }
 
-/// The seal binds the private key to its id and its algorithm: one key, one algorithm.
-fn place(kid: &str, algorithm: Algorithm) -> Place<'_> {
-    Place { kind: "signing-key", partition: algorithm.name(), key: kid }
+fn plans(keys: &[Arc<OpenKey>]) -> Vec<KeyPlan> {
+    keys.iter().map(|key| key.stored.plan()).collect()
 }
 
-/// RFC 7638 with the members of RFC 8037, section 2.
-fn thumbprint(public: &[u8]) -> String {
-    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, URL_SAFE_NO_PAD.encode(public));
-    URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, members.as_bytes()))
+/// The seal binds the private half to its id and its algorithm: one key, one algorithm.
+fn place(kid: &str, algorithm: Algorithm) -> Place<'_> {
+    Place { kind: "signing-key", partition: algorithm.name(), key: kid }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
 
-    /// RFC 8037, appendix A.3.
-    #[test]
-    fn thumbprint_of_the_rfc() {
-        let public = URL_SAFE_NO_PAD.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
-        assert_eq!(thumbprint(&public), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    const NOW: Timestamp = Timestamp::from_secs(1_000);
+
+    fn keyring() -> Keyring {
+        Keyring::new(Sealer::new([(1, Zeroizing::new([7; 32]))]))
+    }
+
+    fn stored(keyring: &Keyring, algorithm: Algorithm) -> StoredKey {
+        let NewKey { kid, algorithm, master_key, sealed } = keyring.make(algorithm, 1).unwrap();
+        StoredKey { kid, algorithm, master_key, sealed, publish_time: NOW, sign_time: NOW, retire_time: None }
     }
 
     #[test]
-    fn a_key_is_made_opened_and_bound_to_its_row() {
-        let keyring = Keyring::new(Sealer::new([(1, Zeroizing::new([7; 32]))]));
-        let now = Timestamp::from_secs(1_000);
-        let NewKey { kid, algorithm, master_key, sealed } = keyring.make(1).unwrap();
-        let stored =
-            StoredKey { kid, algorithm, master_key, sealed, publish_time: now, sign_time: now, retire_time: None };
-        assert_eq!(keyring.take_over(std::slice::from_ref(&stored)).unwrap().len(), 1);
-        assert_eq!(keyring.signing(now).unwrap().kid, stored.kid);
-        assert!(keyring.signing(Timestamp::from_secs(999)).is_err());
+    fn a_key_of_each_algorithm_is_made_opened_and_bound_to_its_row() {
+        for algorithm in Algorithm::ALL {
+            let keyring = keyring();
+            let key = stored(&keyring, algorithm);
+            let verification = keyring.take_over(std::slice::from_ref(&key)).unwrap();
+            assert_eq!((verification[0].kid(), verification[0].algorithm()), (key.kid.as_str(), algorithm));
+            let signing = keyring.signing(NOW).unwrap();
+            assert_eq!(signing.stored, key);
 
-        let jwks = keyring.jwks(now);
-        assert!(jwks.contains(&stored.kid) && !jwks.contains("\"d\""), "{jwks}");
+            let jwks = keyring.jwks(NOW);
+            assert_eq!(jwks.contains(&key.kid), algorithm != Algorithm::Hs256, "{jwks}");
+            assert!(["\"d\"", "\"k\"", "oct"].iter().all(|member| !jwks.contains(member)), "{jwks}");
 
-        let moved = StoredKey { kid: "another".into(), ..stored };
-        assert!(matches!(keyring.take_over(&[moved]), Err(KeyringError::Sealed { .. })));
+            let other = Algorithm::ALL.into_iter().find(|other| *other != algorithm).unwrap();
+            for tampered in
+                [StoredKey { kid: "another".into(), ..key.clone() }, StoredKey { algorithm: other, ..key.clone() }]
+            {
+                let refused = keyring.take_over(&[tampered]);
+                assert!(matches!(refused, Err(KeyringError::Sealed { .. })));
+            }
+            assert_eq!(keyring.signing(NOW).unwrap().stored, key, "a row that does not open harms nothing known");
+        }
+    }
+
+    /// What only the holder of the master key could write, and still must not.
+    #[test]
+    fn a_well_sealed_row_that_is_no_such_key_does_not_open() {
+        let keyring = keyring();
+        let key = stored(&keyring, Algorithm::EdDsa);
+        let private = keyring.sealer.open(&place(&key.kid, key.algorithm), &key.sealed).unwrap().plain;
+        for (kid, algorithm, private) in [
+            ("another", Algorithm::EdDsa, private.to_vec()),
+            (key.kid.as_str(), Algorithm::Es256, private.to_vec()),
+            (key.kid.as_str(), Algorithm::Hs256, private.to_vec()),
+            ("short", Algorithm::Hs256, vec![1; 16]),
+            ("even", Algorithm::Hs256, vec![1; 32]),
+            ("none", Algorithm::Es256, Vec::new()),
+        ] {
+            let sealed = keyring.sealer.seal(&place(kid, algorithm), Timestamp::MAX, &private).unwrap();
+            let row = StoredKey { kid: kid.into(), algorithm, sealed, ..key.clone() };
+            let refused = keyring.take_over(&[row]).err();
+            let is_named = matches!(refused, Some(KeyringError::Damaged { .. } | KeyringError::Unusable(_)));
+            assert!(is_named, "{kid} as {algorithm:?}: {refused:?}");
+        }
     }
 
     #[test]
-    fn of_keys_that_may_sign_the_newest_does() {
-        let at = Timestamp::from_secs;
-        let plans = [(at(10), Some(at(100))), (at(20), None), (at(90), None), (at(5), Some(at(50)))];
-        let expected = [KeyState::Verifying, KeyState::Signing, KeyState::Published, KeyState::Retired];
-        assert_eq!(states(&plans, at(60)), expected);
-        // Until the successor signs, the one that is to retire does.
-        assert_eq!(
-            states(&[(at(10), Some(at(100))), (at(70), None)], at(60)),
-            [KeyState::Signing, KeyState::Published]
-        );
+    fn while_nobody_signs_it_is_said_when_to_come_back() {
+        let keyring = keyring();
+        let key = StoredKey { sign_time: NOW + Duration::from_secs(2), ..stored(&keyring, Algorithm::EdDsa) };
+        keyring.take_over(&[key]).unwrap();
+        let refused = keyring.signing(NOW).err();
+        assert!(matches!(refused, Some(AuthError::NoSigningKey { retry_after }) if retry_after.as_secs() == 2));
+        assert!(keyring.signing(NOW + Duration::from_secs(2)).is_ok());
     }
 }

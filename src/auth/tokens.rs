@@ -25,7 +25,6 @@ use crate::verifier::Claims;
 /// A cookie holds 4 KiB.
 pub const TOKEN_BYTES_MAX: usize = 3 * 1024;
 const TYPE: &str = "at+jwt";
-const SIGNATURE_LEN: usize = 86;
 
 /// An access token that lacks only its signature.
 pub struct Draft {
@@ -51,8 +50,9 @@ pub fn draft(keyring: &Keyring, facts: &Facts<'_>) -> Result<Draft, AuthError> {
     let claims = claims(facts)?;
     let draft = Draft { claims, key };
     let (header, payload) = draft.parts()?;
-    let dots_and_signature = 2 + SIGNATURE_LEN;
-    if encoded_len(header.len()) + encoded_len(payload.len()) + dots_and_signature > TOKEN_BYTES_MAX {
+    let parts = [header.len(), payload.len(), draft.key.stored.algorithm.signature_bytes()].map(encoded_len);
+    let dots = 2;
+    if parts.iter().sum::<usize>() + dots > TOKEN_BYTES_MAX {
         return Err(AuthError::TenantRequired);
     }
     Ok(draft)
@@ -70,12 +70,14 @@ impl Draft {
     }
 
     fn header(&self) -> Header {
-        let algorithm = match self.key.algorithm {
+        let algorithm = match self.key.stored.algorithm {
             Algorithm::EdDsa => JwtAlgorithm::EdDSA,
+            Algorithm::Es256 => JwtAlgorithm::ES256,
+            Algorithm::Hs256 => JwtAlgorithm::HS256,
         };
         let mut header = Header::new(algorithm);
         header.typ = Some(TYPE.to_owned());
-        header.kid = Some(self.key.kid.clone());
+        header.kid = Some(self.key.stored.kid.clone());
         header
     }
 

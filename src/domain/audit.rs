@@ -77,5 +77,6 @@ audit_kinds! {
     RoleWithdrawn => "authz_role_withdrawn",
     AdminDenied => "authz_fail",
     KeyCreated => "key_created",
+    KeyRetired => "key_retired",
     Bootstrapped => "sys_bootstrap",
 }

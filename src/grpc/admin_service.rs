@@ -2,6 +2,7 @@
 //! The caller is a person: what is wrong with their token is `UNAUTHENTICATED`.
 
 mod bindings;
+mod keys;
 mod roles;
 mod server;
 mod users;
@@ -23,8 +24,9 @@ use crate::proto::admin::v1::{
     ExplainAccessResponse, GetRoleRequest, GetRoleResponse, GetServerInfoRequest, GetServerInfoResponse,
     GetUserRequest, GetUserResponse, GrantRoleRequest, GrantRoleResponse, ListBindingsRequest, ListBindingsResponse,
     ListKeysRequest, ListKeysResponse, ListRolesRequest, ListRolesResponse, ListUsersRequest, ListUsersResponse,
-    PutRoleRequest, PutRoleResponse, SetPasswordRequest, SetPasswordResponse, UpdateUserRequest, UpdateUserResponse,
-    WithdrawRoleRequest, WithdrawRoleResponse,
+    PutRoleRequest, PutRoleResponse, RetireKeyRequest, RetireKeyResponse, RotateKeyRequest, RotateKeyResponse,
+    SetPasswordRequest, SetPasswordResponse, UpdateUserRequest, UpdateUserResponse, WithdrawRoleRequest,
+    WithdrawRoleResponse,
 };
 use crate::verifier::Bearer;
 
@@ -112,7 +114,16 @@ impl AdminService for AdminDoor {
     }
 
     async fn list_keys(&self, request: Request<ListKeysRequest>) -> Answer<ListKeysResponse> {
-        answer(server::list_keys(&self.auth, request).await, Repeat::Safe)
+        answer(keys::list(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn rotate_key(&self, request: Request<RotateKeyRequest>) -> Answer<RotateKeyResponse> {
+        // A second one is refused while the first key waits, but not for ever.
+        answer(keys::rotate(&self.auth, request).await, Repeat::Unsafe)
+    }
+
+    async fn retire_key(&self, request: Request<RetireKeyRequest>) -> Answer<RetireKeyResponse> {
+        answer(keys::retire(&self.auth, request).await, Repeat::Safe)
     }
 
     async fn explain_access(&self, request: Request<ExplainAccessRequest>) -> Answer<ExplainAccessResponse> {

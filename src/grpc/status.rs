@@ -82,6 +82,7 @@ fn log(error: &AuthError) {
         }
         AuthError::NotFresh(why) => tracing::warn!(%why, "a call was refused because the view is not fresh"),
         AuthError::Overloaded { .. } => tracing::warn!("a call was shed"),
+        AuthError::NoSigningKey { .. } => tracing::warn!("a call was refused because no key signs at this moment"),
         AuthError::InvalidField(_)
         | AuthError::InvalidCredentials(_)
         | AuthError::RefreshTokenInvalid
@@ -99,6 +100,7 @@ fn log(error: &AuthError) {
         | AuthError::RoleGraph(_)
         | AuthError::LastOne { .. }
         | AuthError::TenantRequired
+        | AuthError::KeyWaiting { .. }
         | AuthError::PasswordRefused(_) => tracing::debug!(why = cause, "a call was refused"),
     }
 }
@@ -221,6 +223,19 @@ impl Refusal {
                 Self::new(Code::Unavailable, Reason::EngineUnavailable, "a store this call needs is away")
                     .with("engine", &engine.name())
                     .retry(Retry::AfterIfSafe(AGAIN_LATER))
+            }
+            // Found out while the token is drafted: nothing was written yet.
+            AuthError::NoSigningKey { retry_after } => {
+                let message = "no key signs at this moment: one was retired and the next one is about to begin";
+                Self::new(Code::Unavailable, Reason::EngineUnavailable, message)
+                    .with("engine", &"keyring")
+                    .retry(Retry::After(*retry_after))
+            }
+            AuthError::KeyWaiting { kid, sign_time } => {
+                let message = format!("key {kid} was published and waits for its turn: one rotation at a time");
+                Self::new(Code::FailedPrecondition, Reason::RotationPending, message)
+                    .with("key", kid)
+                    .with("signTime", sign_time)
             }
             AuthError::NotFresh(why) => {
                 let (message, after) = match why {

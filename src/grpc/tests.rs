@@ -19,11 +19,13 @@ use crate::auth::Rules;
 use crate::auth::audit::Audit;
 use crate::auth::clients::Clients;
 use crate::auth::feed::FeedTask;
+use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
 use crate::auth::master_key::MasterKeys;
 use crate::auth::passwords::{HashSettings, Passwords};
 use crate::clock::Clock;
 use crate::domain::client::{Client, SessionPolicy};
+use crate::domain::key::Algorithm;
 use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
 use crate::proto::auth::v1::auth_service_client::AuthServiceClient;
@@ -115,6 +117,7 @@ async fn auth(directory: &std::path::Path) -> Auth {
             password_min_length: 12,
             absolute_ttl_max: Duration::from_hours(2),
             jwks_max_age: Duration::from_mins(5),
+            keys: KeyRules { algorithm: Algorithm::EdDsa, wait: Duration::from_mins(11), rotate_every: None },
         },
         store,
         verifier,

@@ -33,7 +33,8 @@ const PRINTERS: &[(&str, Printer)] = printers! {
         PutRoleRequest PutRoleResponse GetRoleRequest GetRoleResponse ListRolesRequest ListRolesResponse
         DeleteRoleRequest DeleteRoleResponse ApplyPolicyRequest ApplyPolicyResponse Scope Binding GrantRoleRequest
         GrantRoleResponse WithdrawRoleRequest WithdrawRoleResponse ListBindingsRequest ListBindingsResponse Key
-        ListKeysRequest ListKeysResponse ExplainAccessRequest ExplainAccessResponse ExplainStep EndAllSessionsRequest
+        ListKeysRequest ListKeysResponse RotateKeyRequest RotateKeyResponse RetireKeyRequest RetireKeyResponse
+        ExplainAccessRequest ExplainAccessResponse ExplainStep EndAllSessionsRequest
         EndAllSessionsResponse GetServerInfoRequest GetServerInfoResponse
     }
 };

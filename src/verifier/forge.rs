@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::keys::VerificationKey;
+use crate::domain::key::Algorithm;
 use crate::domain::time::Timestamp;
 
 pub(crate) const ISSUER: &str = "https://auth.example.com";
@@ -31,7 +32,7 @@ impl Forge {
     }
 
     pub(crate) fn key(&self) -> VerificationKey {
-        VerificationKey::ed25519(self.kid, self.public(), None).unwrap()
+        VerificationKey::new(self.kid, Algorithm::EdDsa, self.public(), None).unwrap()
     }
 
     pub(crate) fn forge(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {

@@ -1,12 +1,13 @@
-//! The keys that tokens are checked with. Each is bound to one algorithm and one half of the key; what a token's header
-//! asks for never chooses either. Must not know where keys come from.
+//! The keys that tokens are checked with. Each is bound to one algorithm; what a token's header asks for never chooses it. Must not know where keys come from.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use foldhash::fast::RandomState;
 use jsonwebtoken::DecodingKey;
+use zeroize::Zeroizing;
 
 use crate::domain::key::Algorithm;
 use crate::domain::time::Timestamp;
@@ -14,33 +15,38 @@ use crate::domain::time::Timestamp;
 /// Longer than any thumbprint.
 pub(super) const KID_BYTES_MAX: usize = 128;
 const ED25519_PUBLIC_BYTES: usize = 32;
+/// Uncompressed: one spelling of a point.
+const P256_PUBLIC_BYTES: usize = 65;
+const P256_UNCOMPRESSED: u8 = 4;
+/// As long as the hash (RFC 7518, section 3.2).
+const HMAC_KEY_BYTES: usize = 32;
 
-/// A public key under its name.
+/// What checks signatures, under its name.
 #[derive(Clone)]
 pub struct VerificationKey {
     kid: String,
     algorithm: Algorithm,
-    public: Vec<u8>,
+    material: Zeroizing<Vec<u8>>,
     decoding_key: DecodingKey,
     refuse_from: Option<Timestamp>,
 }
 
 impl VerificationKey {
-    /// From the 32 bytes of RFC 8032. `refuse_from` is the end of its life, from where on its tokens are refused.
-    pub fn ed25519(kid: &str, public: &[u8], refuse_from: Option<Timestamp>) -> Result<Self, KeyFault> {
+    /// From the 32 bytes of RFC 8032, the 65 bytes of an uncompressed point of P-256, or the 32 bytes of an HMAC key.
+    /// What is weak is no key. `refuse_from` is the end of its life, from where on its tokens are refused.
+    pub fn new(
+        kid: &str,
+        algorithm: Algorithm,
+        material: &[u8],
+        refuse_from: Option<Timestamp>,
+    ) -> Result<Self, KeyFault> {
         if !(1..=KID_BYTES_MAX).contains(&kid.len()) {
             return Err(KeyFault::Kid);
         }
-        if public.len() != ED25519_PUBLIC_BYTES {
-            return Err(KeyFault::Public { kid: kid.to_owned() });
-        }
-        Ok(Self {
-            kid: kid.to_owned(),
-            algorithm: Algorithm::EdDsa,
-            public: public.to_owned(),
-            decoding_key: DecodingKey::from_ed_der(public),
-            refuse_from,
-        })
+        let decoding_key = decoding_key(algorithm, material);
+        let decoding_key = decoding_key.map_err(|why| KeyFault::Material { kid: kid.to_owned(), why })?;
+        let material = Zeroizing::new(material.to_owned());
+        Ok(Self { kid: kid.to_owned(), algorithm, material, decoding_key, refuse_from })
     }
 
     pub fn kid(&self) -> &str {
@@ -60,12 +66,43 @@ impl VerificationKey {
     pub(super) fn verifies(&self, signature: &str, message: &[u8]) -> bool {
         let algorithm = match self.algorithm {
             Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+            Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
         };
         jsonwebtoken::crypto::verify(signature, message, &self.decoding_key, algorithm).unwrap_or(false)
     }
 
     fn is_same_key(&self, other: &Self) -> bool {
-        self.algorithm == other.algorithm && self.public == other.public
+        self.algorithm == other.algorithm && self.material == other.material
+    }
+}
+
+/// The gate of strength: what is too short, off the curve or without randomness opens to anybody.
+fn decoding_key(algorithm: Algorithm, material: &[u8]) -> Result<DecodingKey, &'static str> {
+    match algorithm {
+        Algorithm::EdDsa => {
+            if material.len() != ED25519_PUBLIC_BYTES {
+                return Err("not the 32 bytes of an Ed25519 key");
+            }
+            Ok(DecodingKey::from_ed_der(material))
+        }
+        Algorithm::Es256 => {
+            if material.len() != P256_PUBLIC_BYTES || material.first() != Some(&P256_UNCOMPRESSED) {
+                return Err("not the 65 bytes of an uncompressed P-256 point");
+            }
+            ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, material)
+                .map_err(|_off_the_curve| "not a point of P-256")?;
+            Ok(DecodingKey::from_ec_der(material))
+        }
+        Algorithm::Hs256 => {
+            if material.len() != HMAC_KEY_BYTES {
+                return Err("not 32 bytes of secret");
+            }
+            if material.iter().all(|byte| Some(byte) == material.first()) {
+                return Err("a secret without randomness");
+            }
+            Ok(DecodingKey::from_secret(material))
+        }
     }
 }
 
@@ -83,8 +120,8 @@ impl fmt::Debug for VerificationKey {
 pub enum KeyFault {
     #[error("a key's id is 1 to {KID_BYTES_MAX} bytes")]
     Kid,
-    #[error("the public half of key `{kid}` is not {ED25519_PUBLIC_BYTES} bytes")]
-    Public { kid: String },
+    #[error("key `{kid}` is no key: {why}")]
+    Material { kid: String, why: &'static str },
     #[error("two different keys are called `{kid}`")]
     Ambiguous { kid: String },
 }
@@ -126,7 +163,7 @@ mod tests {
     use super::*;
 
     fn key(kid: &str, byte: u8) -> VerificationKey {
-        VerificationKey::ed25519(kid, &[byte; 32], None).unwrap()
+        VerificationKey::new(kid, Algorithm::EdDsa, &[byte; 32], None).unwrap()
     }
 
     #[test]
@@ -151,11 +188,43 @@ mod tests {
     }
 
     #[test]
-    fn shapes_are_checked() {
-        assert_eq!(VerificationKey::ed25519("", &[0; 32], None).err(), Some(KeyFault::Kid));
-        assert!(VerificationKey::ed25519(&"k".repeat(129), &[0; 32], None).is_err());
-        assert!(VerificationKey::ed25519("k", &[0; 31], None).is_err());
-        assert!(VerificationKey::ed25519("k", &[0; 33], None).is_err());
+    fn weak_keys_are_none() {
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+
+        let made = |kid: &str, algorithm, material: &[u8]| VerificationKey::new(kid, algorithm, material, None).is_ok();
+        assert!(!made("", Algorithm::EdDsa, &[0; 32]) && !made(&"k".repeat(129), Algorithm::EdDsa, &[0; 32]));
+        assert!(!made("k", Algorithm::EdDsa, &[0; 31]) && !made("k", Algorithm::EdDsa, &[0; 33]));
+
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let point = pair.public_key().as_ref().to_vec();
+        let changed = |index: usize, byte: u8| {
+            let mut point = point.clone();
+            point[index] = byte;
+            point
+        };
+        assert!(made("k", Algorithm::Es256, &point));
+        let compressed: Vec<u8> = [2 + (point[64] & 1)].into_iter().chain(point[1..33].iter().copied()).collect();
+        let off_the_curve = changed(64, point[64] ^ 1);
+        let hybrid = changed(0, 6 + (point[64] & 1));
+        for material in [&point[..64], &point[1..], &compressed, &off_the_curve, &hybrid, &[0], &[4; 65], &[]] {
+            assert!(!made("k", Algorithm::Es256, material), "{material:?}");
+        }
+
+        let secret: Vec<u8> = (0..32).collect();
+        assert!(made("k", Algorithm::Hs256, &secret));
+        for material in [&secret[..31], &secret[..16], b"secret", &[7; 32], &[]] {
+            assert!(!made("k", Algorithm::Hs256, material), "{material:?}");
+        }
+        // Of one kind as of another.
+        assert!(!made("k", Algorithm::Hs256, &point) && !made("k", Algorithm::EdDsa, &point));
+    }
+
+    #[test]
+    fn one_key_has_one_algorithm() {
+        let secret: Vec<u8> = (0..32).collect();
+        let key = |algorithm| VerificationKey::new("k", algorithm, &secret, None).unwrap();
+        let both = Keys::default().replaced_by(vec![key(Algorithm::EdDsa), key(Algorithm::Hs256)]).err();
+        assert_eq!(both, Some(KeyFault::Ambiguous { kid: "k".to_owned() }));
     }
 
     /// Project Wycheproof: edge cases of points and scalars, malleability, truncated and padded signatures.
@@ -168,7 +237,7 @@ mod tests {
         let set = TestSet::load(TestName::Ed25519).unwrap();
         let (mut genuine, mut forged) = (0, 0);
         for group in &set.test_groups {
-            let key = VerificationKey::ed25519("k", &group.key.pk, None).unwrap();
+            let key = VerificationKey::new("k", Algorithm::EdDsa, &group.key.pk, None).unwrap();
             for test in &group.tests {
                 let accepted = key.verifies(&URL_SAFE_NO_PAD.encode(&*test.sig), &test.msg);
                 assert_eq!(accepted, !test.result.must_fail(), "{}: {}", test.tc_id, test.comment);

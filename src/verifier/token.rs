@@ -12,7 +12,6 @@ use super::{InvalidWhy, json};
 /// The longest token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
-const SIGNATURE_BYTES: usize = 64;
 const HEADER_BYTES_MAX: usize = 1024;
 
 /// All that a token of ours has in its header. No other member is accepted: `crit`, `b64`, `zip` and `enc` would change
@@ -31,6 +30,7 @@ pub(super) struct Unproven<'a> {
     signed: &'a str,
     payload: &'a str,
     signature: &'a str,
+    signature_bytes: usize,
 }
 
 impl<'a> Unproven<'a> {
@@ -52,10 +52,8 @@ impl<'a> Unproven<'a> {
         if !(1..=KID_BYTES_MAX).contains(&header.kid.len()) {
             return Err(InvalidWhy::Header);
         }
-        if decode(signature)?.len() != SIGNATURE_BYTES {
-            return Err(InvalidWhy::Signature);
-        }
-        Ok(Self { header, signed, payload, signature })
+        let signature_bytes = decode(signature)?.len();
+        Ok(Self { header, signed, payload, signature, signature_bytes })
     }
 
     pub(super) fn kid(&self) -> &str {
@@ -66,6 +64,9 @@ impl<'a> Unproven<'a> {
     pub(super) fn prove(&self, key: &VerificationKey) -> Result<Vec<u8>, InvalidWhy> {
         if self.header.alg != key.algorithm().name() {
             return Err(InvalidWhy::Algorithm);
+        }
+        if self.signature_bytes != key.algorithm().signature_bytes() {
+            return Err(InvalidWhy::Signature);
         }
         if !key.verifies(self.signature, self.signed.as_bytes()) {
             return Err(InvalidWhy::Signature);

@@ -10,7 +10,7 @@ ADMIN_RPCS = [
     "CreateUser", "GetUser", "ListUsers", "UpdateUser", "DisableUser", "EnableUser", "DeleteUser", "SetPassword",
     "PutRole", "GetRole", "ListRoles", "DeleteRole", "ApplyPolicy",
     "GrantRole", "WithdrawRole", "ListBindings",
-    "ListKeys", "ExplainAccess", "EndAllSessions", "GetServerInfo",
+    "ListKeys", "RotateKey", "RetireKey", "ExplainAccess", "EndAllSessions", "GetServerInfo",
 ]  # fmt: skip
 
 

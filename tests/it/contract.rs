@@ -153,7 +153,7 @@ async fn administration_is_closed_to_strangers() {
         (Some(format!("Bearer {impostor}")), "TOKEN_INVALID"),
         (Some(format!("Bearer {ended}")), "TOKEN_EXPIRED"),
     ];
-    let messages = good_messages("019a8c1e-0000-7000-8000-00000000b7f3", &server.issuer);
+    let messages = good_messages("019a8c1e-0000-7000-8000-00000000b7f3", &server.issuer, &forge.kid);
     for rpc in rpcs().iter().filter(|rpc| rpc.service == ADMIN) {
         for (authorization, expected) in &credentials {
             // Neither a good message nor an empty one tells a stranger anything else.
@@ -174,8 +174,8 @@ async fn administration_is_closed_to_strangers() {
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "TOKEN_REVOKED"));
 }
 
-/// For each RPC of AdminService a message that passes all rules for fields; `user` is whom it is about.
-fn good_messages(user: &str, issuer: &str) -> BTreeMap<&'static str, Vec<u8>> {
+/// For each RPC of AdminService a message that passes all rules for fields; `user` is whom it is about, `key` which one.
+fn good_messages(user: &str, issuer: &str, key: &str) -> BTreeMap<&'static str, Vec<u8>> {
     fn of(message: &impl Message) -> Vec<u8> {
         message.encode_to_vec()
     }
@@ -190,12 +190,12 @@ fn good_messages(user: &str, issuer: &str) -> BTreeMap<&'static str, Vec<u8>> {
         scope: everywhere(),
         ..Default::default()
     };
-    let key = Some(admin::get_user_request::Key::Id(id.clone()));
+    let whom = Some(admin::get_user_request::Key::Id(id.clone()));
     let whose = Some(admin::explain_access_request::Subject::PrincipalId(id.clone()));
     let with_id = Some(admin::User { id: id.clone(), ..Default::default() });
     BTreeMap::from([
         ("CreateUser", of(&admin::CreateUserRequest { user: named("new"), ..Default::default() })),
-        ("GetUser", of(&admin::GetUserRequest { key })),
+        ("GetUser", of(&admin::GetUserRequest { key: whom })),
         ("ListUsers", of(&admin::ListUsersRequest::default())),
         ("UpdateUser", of(&admin::UpdateUserRequest { user: with_id, update_mask: Some(mask) })),
         ("DisableUser", of(&admin::DisableUserRequest { id: id.clone(), note: String::new() })),
@@ -217,6 +217,8 @@ fn good_messages(user: &str, issuer: &str) -> BTreeMap<&'static str, Vec<u8>> {
         ),
         ("ListBindings", of(&admin::ListBindingsRequest::default())),
         ("ListKeys", of(&admin::ListKeysRequest::default())),
+        ("RotateKey", of(&admin::RotateKeyRequest::default())),
+        ("RetireKey", of(&admin::RetireKeyRequest { id: key.to_owned(), immediately: false })),
         ("ExplainAccess", of(&admin::ExplainAccessRequest { subject: whose, check: Some(check) })),
         ("EndAllSessions", of(&admin::EndAllSessionsRequest { confirm: issuer.to_owned(), note: String::new() })),
         ("GetServerInfo", of(&admin::GetServerInfoRequest {})),
@@ -233,7 +235,8 @@ async fn each_rpc_demands_the_permission_that_it_names() {
     put_role(&server, "harmless", &[], &[]).await;
     put_role(&server, "one", &[], &[]).await;
     let bearer = format!("Bearer {}", backstage::token(&server, "kim").await);
-    let messages = good_messages(&target.to_string(), &server.issuer);
+    let key = Forge::of(&server).await.kid;
+    let messages = good_messages(&target.to_string(), &server.issuer, &key);
     let mut rpcs: Vec<Rpc> = rpcs().into_iter().filter(|rpc| rpc.service == ADMIN).collect();
     let names: BTreeSet<&str> = rpcs.iter().map(|rpc| rpc.name.as_str()).collect();
     assert_eq!(names, messages.keys().copied().collect(), "a message for each");
@@ -293,7 +296,7 @@ async fn what_is_not_in_the_contract_means_nothing() {
         })
         .collect();
     let bearer = format!("Bearer {token}");
-    let messages = good_messages(&target.to_string(), &server.issuer);
+    let messages = good_messages(&target.to_string(), &server.issuer, "no-such-key");
     for (name, message) in messages.into_iter().filter(|(name, _)| *name != "EndAllSessions") {
         // Idempotent or not, in this order each of them succeeds but those that come after the deletion.
         let answer = call(&server, ADMIN, name, Some(&bearer), [message, more.clone()].concat()).await;

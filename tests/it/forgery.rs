@@ -214,13 +214,13 @@ async fn a_retired_key_opens_nothing() {
     let scene = Scene::new().await;
     let server = &scene.server;
     let auth = &server.auth;
-    let unpublished = auth.keyring.make(auth.masters.current().number).unwrap();
+    let unpublished = auth.keyring.make(postern::domain::key::Algorithm::EdDsa, auth.masters.current().number).unwrap();
     let unknown = scene.forge.header().with("kid", quoted(&unpublished.kid));
     scene.are_invalid(&[scene.headed(unknown)]).await;
 
-    let next = auth.keyring.make(auth.masters.current().number).unwrap();
-    let revision = auth.store.insert_key(&next, Duration::ZERO, &event()).await.unwrap();
-    auth.feed.catch_up(revision).await;
+    let next = auth.keyring.make(postern::domain::key::Algorithm::EdDsa, auth.masters.current().number).unwrap();
+    let rotated = auth.store.rotate_key(&next, Duration::ZERO, |_, _| true, event()).await.unwrap().unwrap();
+    auth.feed.catch_up(rotated.revision).await;
     let keys = server.client().get_keys(pb::GetKeysRequest {}).await.unwrap().into_inner().jwks_json;
     assert!(keys.contains(&scene.forge.kid) && keys.contains(&next.kid), "{keys}");
     // The old key's tokens live on until it retires; the new one signs.

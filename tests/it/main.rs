@@ -24,6 +24,7 @@ mod docs;
 mod feed;
 mod forgery;
 mod hostile;
+mod keys;
 mod login;
 mod rbac;
 mod refresh;

@@ -309,6 +309,8 @@ admin_calls! {
     withdraw_role(WithdrawRoleRequest) -> WithdrawRoleResponse;
     list_bindings(ListBindingsRequest) -> ListBindingsResponse;
     list_keys(ListKeysRequest) -> ListKeysResponse;
+    rotate_key(RotateKeyRequest) -> RotateKeyResponse;
+    retire_key(RetireKeyRequest) -> RetireKeyResponse;
     explain_access(ExplainAccessRequest) -> ExplainAccessResponse;
     end_all_sessions(EndAllSessionsRequest) -> EndAllSessionsResponse;
     get_server_info(GetServerInfoRequest) -> GetServerInfoResponse;

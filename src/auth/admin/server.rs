@@ -1,14 +1,12 @@
-//! The service as a whole: its keys, its state, and the end of all sessions.
+//! The service as a whole: its state, and the end of all sessions.
 
 use uuid::Uuid;
 
-use crate::auth::admin::{Act, log_if, note, page};
+use crate::auth::admin::{Act, log_if, note};
 use crate::auth::error::AuthError;
-use crate::auth::keyring::states;
 use crate::auth::{Auth, Call};
 use crate::domain::audit::AuditKind;
 use crate::domain::change::Revision;
-use crate::domain::key::{KeyState, StoredKey};
 use crate::verifier::{Bearer, Freshness};
 
 /// What a replica says of itself.
@@ -42,28 +40,6 @@ impl Auth {
         let (_fence, revision) = self.store.raise_fence(&event).await?;
         log_if(true, &event);
         Ok(self.seen(revision).await)
-    }
-
-    /// One page of signing keys, the newest first, and whether there are more. `after` is the id of the last one of the
-    /// page before.
-    pub async fn list_keys(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        after: Option<&str>,
-        page_size: u32,
-    ) -> Result<(Vec<(StoredKey, KeyState)>, bool), AuthError> {
-        let act = Act::new(call, bearer, "ListKeys");
-        self.permit(&act, "postern:keys:read", None)?;
-        let keys = self.store.keys().await?;
-        let plans: Vec<_> = keys.iter().map(|key| (key.sign_time, key.retire_time)).collect();
-        let states = states(&plans, self.clock.now());
-        let newest_first = keys.into_iter().zip(states).rev();
-        let rest = match after {
-            None => newest_first.collect(),
-            Some(after) => newest_first.skip_while(|(key, _)| key.kid != after).skip(1).collect(),
-        };
-        Ok(page(rest, page_size))
     }
 
     /// Which server this is, and how current.

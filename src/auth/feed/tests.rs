@@ -35,7 +35,10 @@ impl Bench {
             serve_stale: false,
             cache_bytes: CACHE_BYTES_DEFAULT,
         }));
-        store.insert_first_key(&keyring.make(1).unwrap(), &audit()).await.unwrap();
+        store
+            .insert_first_key(&keyring.make(crate::domain::key::Algorithm::EdDsa, 1).unwrap(), &audit())
+            .await
+            .unwrap();
         let (_feed, mut task) = FeedTask::new(store, verifier, keyring, clock, Duration::from_millis(50));
         task.load().await.unwrap();
         Self { task, folder }
@@ -176,7 +179,7 @@ async fn a_key_that_does_not_open_keeps_no_revocation_away() {
         master_key: 9,
         sealed: vec![1],
     };
-    bench.store().insert_key(&foreign, Duration::ZERO, &audit()).await.unwrap();
+    bench.store().rotate_key(&foreign, Duration::ZERO, |_, _| true, audit()).await.unwrap().unwrap();
     bench.end(user, first).await;
     assert!(bench.task.poll().await.is_err());
     assert_eq!(bench.fault(&one), Some(TokenFault::Revoked), "in the batch that brought the key");

@@ -134,6 +134,7 @@ pub(in crate::cli) const fn short(reason: Reason) -> Option<&'static str> {
         Reason::LastOne => "refused: nobody would be left who may administer, or the user had no way in",
         Reason::TenantRequired => "the roles do not fit into a token",
         Reason::PasswordRefused => "the new password breaks a rule",
+        Reason::RotationPending => "a new signing key waits for its turn already",
         Reason::Throttled => "too many attempts",
         Reason::Overloaded => "the server is busy and did nothing",
         Reason::EngineUnavailable => "the server cannot reach an engine",

@@ -1,4 +1,4 @@
-//! Keys, explanations and the server itself as messages.
+//! Explanations and the server itself as messages.
 
 use secrecy::SecretString;
 use tonic::Request;
@@ -7,35 +7,14 @@ use crate::auth::Auth;
 use crate::auth::admin::explain::{Explanation, Refusal, Step, Subject};
 use crate::auth::admin::server::ServerInfo;
 use crate::auth::error::AuthError;
-use crate::domain::key::{KeyState, StoredKey};
-use crate::grpc::admin_service::{PAGE_SIZE_MAX, admit};
+use crate::grpc::admin_service::admit;
 use crate::grpc::fields::Fields;
-use crate::grpc::pages::Pages;
 use crate::grpc::render;
 use crate::grpc::status::token_reason;
 use crate::proto::admin::v1 as wire;
 use crate::proto::admin::v1::explain_access_request::Subject as WireSubject;
 use crate::proto::auth::v1::Reason;
 use crate::verifier::Check;
-
-pub(super) async fn list_keys(
-    auth: &Auth,
-    request: Request<wire::ListKeysRequest>,
-) -> Result<wire::ListKeysResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
-    let wire::ListKeysRequest { page_size, page_token } = request.into_inner();
-    let pages = Pages(&["ListKeys"]);
-    let mut fields = Fields::default();
-    let page_size = fields.page_size(page_size, PAGE_SIZE_MAX);
-    let after = pages.read(&mut fields, &page_token, |last| Some(last.to_owned()));
-    let page_size = fields.finish(|| page_size)?;
-    let (keys, more) = auth.list_keys(&call, &bearer, after.as_deref(), page_size).await?;
-    let next = keys.last().filter(|_| more).map(|(last, _)| pages.token(&last.kid));
-    Ok(wire::ListKeysResponse {
-        keys: keys.into_iter().map(render_key).collect(),
-        next_page_token: next.unwrap_or_default(),
-    })
-}
 
 pub(super) async fn explain(
     auth: &Auth,
@@ -98,23 +77,6 @@ fn reason(refusal: Refusal) -> Reason {
         Refusal::Unknown => Reason::NotFound,
         Refusal::Token(fault) => token_reason(fault),
         Refusal::PermissionMissing => Reason::PermissionMissing,
-    }
-}
-
-fn render_key((key, state): (StoredKey, KeyState)) -> wire::Key {
-    let state = match state {
-        KeyState::Published => wire::KeyState::Published,
-        KeyState::Signing => wire::KeyState::Signing,
-        KeyState::Verifying => wire::KeyState::Verifying,
-        KeyState::Retired => wire::KeyState::Retired,
-    };
-    wire::Key {
-        id: key.kid,
-        algorithm: key.algorithm.name().to_owned(),
-        state: state.into(),
-        publish_time: Some(render::timestamp(key.publish_time)),
-        sign_time: Some(render::timestamp(key.sign_time)),
-        retire_time: key.retire_time.map(render::timestamp),
     }
 }
 

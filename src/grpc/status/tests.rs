@@ -67,6 +67,8 @@ fn every_error() -> Vec<AuthError> {
         AuthError::PasswordRefused(PasswordRule::TooLong),
         AuthError::Overloaded { retry_after: Duration::from_millis(750) },
         AuthError::Unavailable { engine: Engine::Store, source: "SELECT at /var/lib/secret".into() },
+        AuthError::NoSigningKey { retry_after: Duration::from_millis(1_900) },
+        AuthError::KeyWaiting { kid: "kid".into(), sign_time: Timestamp::from_secs(9) },
         AuthError::NotFresh(NotFresh::NotLoaded),
         AuthError::NotFresh(NotFresh::Stale { age: Duration::from_secs(70) }),
         AuthError::NotFresh(NotFresh::Behind),

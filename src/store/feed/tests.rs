@@ -130,7 +130,7 @@ async fn keys_follow_the_plan() {
 
     let wait = Duration::from_mins(11);
     scratch.clock.advance(Duration::from_secs(1));
-    scratch.store.insert_key(&key("two"), wait, &scratch.audit()).await.unwrap();
+    scratch.store.rotate_key(&key("two"), wait, |_, _| true, scratch.audit()).await.unwrap().unwrap();
     let keys = scratch.store.keys().await.unwrap();
     assert_eq!(keys[1].sign_time, keys[1].publish_time + wait);
     assert_eq!(keys[0].retire_time, Some(keys[1].sign_time + RETENTION));

@@ -151,7 +151,8 @@ async fn keys_and_the_replica_are_shown() {
     let (auth, call) = (&bench.auth, &bench.call);
     let made = crate::auth::event(crate::domain::audit::AuditKind::KeyCreated, call, auth.clock.now());
     auth.clock.advance(Duration::from_millis(1));
-    auth.store.insert_key(&auth.keyring.make(1).unwrap(), Duration::from_mins(1), &made).await.unwrap();
+    let next = auth.keyring.make(crate::domain::key::Algorithm::EdDsa, 1).unwrap();
+    auth.store.rotate_key(&next, Duration::from_mins(1), |_, _| true, made).await.unwrap().unwrap();
     let (keys, more) = auth.list_keys(call, &admin, None, 1).await.unwrap();
     assert_eq!((keys.len(), keys[0].1, more), (1, KeyState::Published, true));
     let (rest, more) = auth.list_keys(call, &admin, Some(&keys[0].0.kid), 1).await.unwrap();

@@ -17,6 +17,7 @@ use crate::auth::audit::Audit;
 use crate::auth::clients::Clients;
 use crate::auth::error::AuthError;
 use crate::auth::feed::FeedTask;
+use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
 use crate::auth::login::Login;
 use crate::auth::master_key::MasterKeys;
@@ -28,6 +29,7 @@ use crate::domain::audit::AuditKind;
 use crate::domain::change::Revision;
 use crate::domain::client::{Client, SessionPolicy};
 use crate::domain::id::{PrincipalId, UserId};
+use crate::domain::key::Algorithm;
 use crate::domain::password::Password;
 use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, Role, RoleId};
@@ -64,7 +66,7 @@ impl Bench {
         let client = client();
         let call = Call { client: Arc::new(client.clone()), request_id: "request".to_owned() };
         let made = event(AuditKind::KeyCreated, &call, clock.now());
-        store.insert_first_key(&keyring.make(1).unwrap(), &made).await.unwrap();
+        store.insert_first_key(&keyring.make(Algorithm::EdDsa, 1).unwrap(), &made).await.unwrap();
         let poll = Duration::from_millis(50);
         let (feed, mut feed_task) =
             FeedTask::new(store.clone(), Arc::clone(&verifier), Arc::clone(&keyring), clock.clone(), poll);
@@ -87,6 +89,7 @@ impl Bench {
                 password_min_length: 15,
                 absolute_ttl_max: Duration::from_hours(2),
                 jwks_max_age: Duration::from_mins(5),
+                keys: KeyRules { algorithm: Algorithm::EdDsa, wait: Duration::from_mins(11), rotate_every: None },
             },
             store,
             verifier,

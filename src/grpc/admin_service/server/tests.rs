@@ -1,6 +1,4 @@
 use super::*;
-use crate::domain::key::Algorithm;
-use crate::domain::time::Timestamp;
 use crate::proto::auth::v1 as auth_wire;
 use crate::verifier::{InvalidWhy, TokenFault};
 
@@ -35,21 +33,4 @@ fn reasons_are_those_of_verify() {
     ] {
         assert_eq!(reason(refusal), expected);
     }
-}
-
-#[test]
-fn a_key_shows_nothing_of_its_private_half() {
-    let key = StoredKey {
-        kid: "kid".into(),
-        algorithm: Algorithm::EdDsa,
-        master_key: 1,
-        sealed: vec![7; 40],
-        publish_time: Timestamp::from_secs(1),
-        sign_time: Timestamp::from_secs(2),
-        retire_time: None,
-    };
-    let shown = render_key((key, KeyState::Signing));
-    assert_eq!((shown.id.as_str(), shown.algorithm.as_str()), ("kid", "EdDSA"));
-    assert_eq!(shown.state(), wire::KeyState::Signing);
-    assert_eq!((shown.sign_time.unwrap().seconds, shown.retire_time), (2, None));
 }
