@@ -2,6 +2,7 @@
 
 mod data_dir;
 mod first_start;
+mod ports;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,12 +11,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::data_dir::DataDir;
+use crate::app::ports::Ports;
 use crate::auth::audit::Audit;
 use crate::auth::clients::Clients;
 use crate::auth::feed::FeedTask;
@@ -30,8 +31,10 @@ use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
 use crate::grpc::{self, GrpcParts};
 use crate::http;
+use crate::listener::Patience;
 use crate::readiness::Readiness;
 use crate::store::{OpenError, Store, StoreError};
+use crate::tls::{self, ServerTls, TlsError};
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
@@ -53,6 +56,8 @@ pub enum StartError {
     Locked { path: PathBuf, holder: Option<u32> },
     #[error("{address} cannot be listened on: {source}")]
     Listen { setting: &'static str, address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("the store failed: {0}")]
@@ -97,6 +102,7 @@ impl StartError {
 
 /// What a server has to tell once it serves. Its `Debug` shows no password, since `SecretString` has none to show.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, for the banner")]
 pub struct StartReport {
     /// Of the binary.
     pub version: &'static str,
@@ -113,7 +119,11 @@ pub struct StartReport {
     pub signing_key: SigningKeyReport,
     pub issuer: String,
     pub grpc: SocketAddr,
+    /// Unset: administration is on the gRPC port.
+    pub admin: Option<SocketAddr>,
     pub operations: SocketAddr,
+    /// On all of them.
+    pub tls: bool,
     /// Whether gRPC reflection answers.
     pub reflection: bool,
     /// Only at the very first start.
@@ -132,9 +142,11 @@ pub struct SigningKeyReport {
 pub struct App {
     pub auth: Arc<Auth>,
     pub report: StartReport,
+    /// How long peers may be silent.
+    pub patience: Patience,
     readiness: Arc<Readiness>,
-    grpc: TcpListener,
-    operations: TcpListener,
+    ports: Ports,
+    connection_age: Duration,
     background: TaskTracker,
     stop_background: CancellationToken,
     _data: DataDir,
@@ -146,8 +158,7 @@ impl App {
     pub async fn start(config: Config, clock: Clock, first: FirstPassword) -> Result<Self, StartError> {
         let began = clock.moment();
         let mut data = DataDir::lock(&config.data_dir)?;
-        let grpc = listen("listen.grpc", config.listen.grpc).await?;
-        let operations = listen("listen.operations", config.listen.operations).await?;
+        let ports = Ports::open(&config, &clock).await?;
         data.sign().map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
 
         let config::Store::Sqlite { path } = &config.store;
@@ -186,6 +197,9 @@ impl App {
         background.spawn(feed_task.run(stop_background.clone()));
         background.spawn(audit_task.run(stop_background.clone()));
         background.spawn(purge(store.clone(), stop_background.clone()));
+        if let Some(tls) = ports.tls.clone() {
+            background.spawn(tls.watch(tls::POLL_INTERVAL, stop_background.clone()));
+        }
 
         let auth = Arc::new(Auth {
             sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
@@ -231,46 +245,59 @@ impl App {
                 kid: signing.stored.kid.clone(),
             },
             issuer,
-            grpc: local(&grpc, config.listen.grpc),
-            operations: local(&operations, config.listen.operations),
-            reflection: true,
+            grpc: ports.grpc().unwrap_or(config.listen.grpc),
+            admin: ports.admin().or(config.listen.admin),
+            operations: ports.operations().unwrap_or(config.listen.operations),
+            tls: ports.tls.is_some(),
+            reflection: config.profile == Profile::Development,
             administrator,
             elapsed: clock.moment().since(began),
         };
         let readiness = Arc::new(Readiness::default());
         readiness.loaded();
-        Ok(Self { auth, report, readiness, grpc, operations, background, stop_background, _data: data })
+        let (patience, connection_age) = (Patience::default(), config.limits.connection_age);
+        Ok(Self { auth, report, patience, readiness, ports, connection_age, background, stop_background, _data: data })
+    }
+
+    /// The certificate that is shown, for whoever cannot wait until a change of its files is noticed.
+    pub fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.ports.tls.clone()
     }
 }
 
 impl App {
     /// Serves until `shutdown`, then drains: calls first, then what they left behind, then the store.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { auth, report, readiness, grpc, operations, background, stop_background, .. } = self;
+        let Self { auth, report, patience, readiness, ports, connection_age, background, stop_background, .. } = self;
         if report.administrator.is_some() {
             first_start::administrator_was_told(&auth.store).await?;
         }
         let (stop_grpc, stop_operations) = (CancellationToken::new(), CancellationToken::new());
-        let parts = GrpcParts { auth: Arc::clone(&auth), readiness: Arc::clone(&readiness), reflection: true };
-        let grpc = grpc::serve(grpc, parts, stop_grpc.clone());
-        let operations = http::serve(operations, Arc::clone(&readiness), stop_operations.clone());
-        let (mut grpc, mut operations) = (std::pin::pin!(grpc), std::pin::pin!(operations));
-        let outcome = tokio::select! {
-            // A door that closes by itself has failed.
-            outcome = &mut grpc => outcome.map_err(internal),
-            outcome = &mut operations => outcome.map_err(internal),
-            () = shutdown => {
-                readiness.drain();
-                stop_grpc.cancel();
-                // The probes stay open until the last call is answered, so that the drain can be seen.
-                let drained = tokio::select! {
-                    drained = &mut grpc => drained.map_err(internal),
-                    outcome = &mut operations => outcome.map_err(internal),
-                };
-                stop_operations.cancel();
-                operations.await.map_err(internal).and(drained)
-            }
+        let (doors, operations) = ports.into_listeners(patience);
+        let parts = GrpcParts {
+            auth: Arc::clone(&auth),
+            readiness: Arc::clone(&readiness),
+            reflection: report.reflection,
+            connection_age,
         };
+        let calls = grpc::serve(doors, parts, stop_grpc.clone());
+        let probes = http::serve(operations, Arc::clone(&readiness), stop_operations.clone());
+        let asked = async {
+            shutdown.await;
+            readiness.drain();
+            stop_grpc.cancel();
+        };
+        let answered = async {
+            let mut calls = std::pin::pin!(calls);
+            let answered = tokio::select! {
+                failed = calls.as_mut() => failed,
+                () = asked => calls.await,
+            };
+            // The probes stay open until the last call is answered, so that the drain can be seen.
+            stop_operations.cancel();
+            answered.map_err(internal)
+        };
+        let (outcome, ()) = tokio::join!(answered, probes);
         stop_background.cancel();
         background.close();
         background.wait().await;
@@ -314,15 +341,6 @@ async fn received(signal: io::Result<Signal>) {
         // Without a handler the signal ends the process by itself.
         Err(_) => std::future::pending().await,
     }
-}
-
-async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
-}
-
-/// The address with the port that the system chose, if it was asked to.
-fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(configured)
 }
 
 fn hash_settings(passwords: &config::Passwords) -> HashSettings {

@@ -10,6 +10,7 @@ pub mod status;
 
 mod admin_service;
 mod auth_service;
+mod connection;
 mod health;
 mod limits;
 mod pages;
@@ -18,87 +19,88 @@ mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use tower::Layer as _;
 
 use crate::auth::Auth;
+use crate::listener::Listener;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::admin::v1::admin_service_server::AdminServiceServer;
 use crate::proto::auth::v1::auth_service_server::AuthServiceServer;
 use crate::readiness::Readiness;
 use admin_service::AdminDoor;
 use auth_service::AuthDoor;
+use connection::Manners;
 use health::Health;
-use layers::{Around, CatchPanic, Deadline, Malformed, Observe};
+use layers::{Around, CatchPanic, Deadline, Form, Malformed, Next, Observe};
 use limits::BySize;
 
 /// How long calls that were begun may hold up the end.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
-/// Stands against one connection taking all of a server. More calls wait in the client.
-const STREAMS_MAX: u32 = 128;
-const HEADER_BYTES_MAX: u32 = 16 * 1024;
-/// Of streams that the peer provoked us to reset. tonic's own default is no limit.
-const RESETS_MAX: usize = 1024;
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Where calls come in.
+pub struct Doors {
+    pub public: Listener,
+    /// Unset: administration is on the public port, too.
+    pub admin: Option<Listener>,
+}
 
-/// What the port is made of.
+/// What stands behind the doors.
 pub struct GrpcParts {
     pub auth: Arc<Auth>,
     pub readiness: Arc<Readiness>,
     /// Whether to tell strangers what there is to call.
     pub reflection: bool,
+    /// After which a connection is asked to be made anew.
+    pub connection_age: Duration,
 }
 
-/// The port cannot be served.
+/// The ports cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum GrpcError {
     #[error("the contract cannot be described: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    #[error("the gRPC port failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
 }
 
 /// Answers calls until `shutdown`, and then finishes: health says so first, no connection is taken any more, those that
 /// there are get [`DRAIN`] for the calls they have begun.
-pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: CancellationToken) -> Result<(), GrpcError> {
-    let GrpcParts { auth, readiness, reflection } = parts;
+pub async fn serve(doors: Doors, parts: GrpcParts, shutdown: CancellationToken) -> Result<(), GrpcError> {
+    let GrpcParts { auth, readiness, reflection, connection_age } = parts;
     let reporter = HealthReporter::new();
-    let health_service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
+    let health_service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()))
+        .max_decoding_message_size(limits::REQUEST_BYTES_MAX);
     let health = Health::new(reporter, &readiness).await;
 
-    let mut routes = Routes::new(auth_service(&auth))
-        .add_service(admin_service(&auth))
-        .add_service(health_service.max_decoding_message_size(limits::REQUEST_BYTES_MAX));
-    if reflection {
-        routes = add_reflection(routes)?;
+    let common = |routes: Routes| {
+        let routes = routes.add_service(health_service.clone());
+        if reflection { add_reflection(routes) } else { Ok(routes) }
+    };
+    let mut public = Routes::new(auth_service(&auth));
+    let mut admin = None;
+    match doors.admin {
+        // Not routed on the public port: what is not there cannot be reached by a hole in what guards it.
+        Some(listener) => admin = Some((listener, common(Routes::new(admin_service(&auth)))?)),
+        None => public = public.add_service(admin_service(&auth)),
     }
+    let public = common(public)?;
 
     let closing = CancellationToken::new();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE_INTERVAL));
-    let server = Server::builder()
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .http2_max_local_error_reset_streams(Some(RESETS_MAX))
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        // From the outside in. First the id and the log, so that whatever answers below bears the one and is in the other.
-        .layer(Around(Observe { clock: auth.clock.clone() }))
-        // Around all that can panic, and inside the log, which then has a code to write.
-        .layer(Around(CatchPanic))
-        // So that it counts reading and work and nothing else; what it drops at the deadline is the call alone.
-        .layer(Around(Deadline))
-        // Innermost: it mends what the generated services say themselves.
-        .layer(Around(Malformed))
-        .add_routes(routes.prepare())
-        .serve_with_incoming_shutdown(incoming, closing.clone().cancelled_owned());
-
+    let answer = |listener: Listener, routes: Routes| {
+        let manners = Manners { patience: listener.patience, age: connection_age };
+        let (service, closing) = (around(&auth, routes.prepare()), closing.clone());
+        let ended = closing.clone();
+        listener.serve(move |it| connection::serve(it, service.clone(), manners, closing.clone()), ended)
+    };
+    let answers = async {
+        let public = answer(doors.public, public);
+        match admin {
+            Some((listener, routes)) => drop(tokio::join!(public, answer(listener, routes))),
+            None => public.await,
+        }
+    };
     let end = async {
         health.follow(&readiness, &auth, &shutdown).await;
         closing.cancel();
@@ -106,10 +108,24 @@ pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: Cancellati
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
-        outcome = server => outcome?,
+        () = answers => {}
         () = end => tracing::warn!("calls were cut off: they took longer than the end may"),
     }
     Ok(())
+}
+
+/// The layers, from the inside out.
+fn around(auth: &Auth, routes: Routes) -> impl Next {
+    // Innermost: it mends what the generated services say themselves.
+    let service = Around(Malformed).layer(routes);
+    // So that it counts reading and work and nothing else; what it drops at the deadline is the call alone.
+    let service = Around(Deadline).layer(service);
+    // Before anything is read: what is no gRPC is not worth more.
+    let service = Around(Form).layer(service);
+    // Around all that can panic, and inside the log, which then has a code to write.
+    let service = Around(CatchPanic).layer(service);
+    // First the id and the log, so that whatever answers below bears the one and is in the other.
+    Around(Observe { clock: auth.clock.clone() }).layer(service)
 }
 
 fn auth_service(auth: &Arc<Auth>) -> BySize<AuthServiceServer<AuthDoor>> {

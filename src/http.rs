@@ -1,7 +1,7 @@
 //! The operations port: is the process alive, should it be sent work. Owns nothing but these two answers, and must not
 //! know what makes the process ready, nor any engine: a probe that asked one would turn its outage into ours.
 
-use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +9,46 @@ use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
 
+use crate::listener::{Connection, Listener};
 use crate::readiness::{Readiness, State};
 
 /// How long an open connection may hold up the end.
 const DRAIN: Duration = Duration::from_secs(2);
+/// A probe is done in milliseconds; whoever does not read its answers is no probe.
+const CONNECTION_AGE: Duration = Duration::from_mins(1);
+/// hyper's least. A probe sends two hundred bytes.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Answers probes until `shutdown`. Whoever wants a draining process to be seen as such ends this port last.
-pub async fn serve(listener: TcpListener, readiness: Arc<Readiness>, shutdown: CancellationToken) -> io::Result<()> {
-    let server = axum::serve(listener, routes(readiness)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+pub async fn serve(listener: Listener, readiness: Arc<Readiness>, shutdown: CancellationToken) {
+    let (routes, head, closing) = (routes(readiness), listener.patience.head, shutdown.clone());
+    let answers = listener.serve(move |it| converse(it, routes.clone(), head, closing.clone()), shutdown.clone());
     tokio::select! {
-        outcome = async { server.await } => outcome,
-        () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+        () = answers => {}
+        () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
+    }
+}
+
+async fn converse(connection: Connection, routes: Router, head: Duration, closing: CancellationToken) {
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEAD_BYTES_MAX);
+    let service = TowerToHyperService::new(routes);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(connection.io), service));
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = tokio::time::sleep(CONNECTION_AGE) => return,
+        () = closing.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(why) = ended {
+        tracing::debug!(peer = %connection.peer, why = &why as &dyn std::error::Error, "a connection failed");
     }
 }
 
@@ -45,11 +71,12 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::tls::Protocol;
 
     #[tokio::test]
     async fn probes_are_answered_and_nothing_else() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let listener = Listener::local(Protocol::Operations).await;
+        let port = listener.socket.local_addr().unwrap().port();
         let readiness = Arc::new(Readiness::default());
         let shutdown = CancellationToken::new();
         let ask = async |path: &str| {
@@ -76,7 +103,6 @@ mod tests {
             }
             shutdown.cancel();
         };
-        let (served, ()) = tokio::join!(serve(listener, Arc::clone(&readiness), shutdown.clone()), asked);
-        served.unwrap();
+        let ((), ()) = tokio::join!(serve(listener, Arc::clone(&readiness), shutdown.clone()), asked);
     }
 }

@@ -16,6 +16,12 @@ pub mod store;
 /// Use cases, one file a flow: every decision is here or in the pure rooms above.
 pub mod auth;
 
+/// Certificates: what the server shows, and which names a caller proved.
+pub mod tls;
+
+/// Where connections come in: how many, from whom, encrypted or not.
+pub mod listener;
+
 /// The gRPC port: whose a call is, how long it may take, translation, refusals.
 pub mod grpc;
 

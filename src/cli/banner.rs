@@ -24,7 +24,8 @@ pub(super) fn for_people(report: &StartReport, program: &str, paint: Paint) -> S
         |created, then: &str, otherwise: &str| if created { format!("created, {then}") } else { otherwise.to_owned() };
     let schema = format!("schema {}", report.schema);
     let reflection = if report.reflection { "reflection on" } else { "reflection off" };
-    let rows = [
+    let tls = if report.tls { "TLS" } else { "no TLS" };
+    let mut rows = vec![
         ("store", path(&report.store_path), created(report.store_created, &schema, &schema)),
         (
             "keys",
@@ -32,10 +33,15 @@ pub(super) fn for_people(report: &StartReport, program: &str, paint: Paint) -> S
             created(report.master_key_created, "keep it with your backups", "opened"),
         ),
         ("", format!("{} {}", report.signing_key.algorithm, short(&report.signing_key.kid)), "signing".to_owned()),
-        ("gRPC", report.grpc.to_string(), format!("no TLS, {reflection}")),
-        ("issuer", plain(&report.issuer), "in every token".to_owned()),
-        ("health", format!("http://{}/readyz", reachable(report.operations)), String::new()),
+        ("gRPC", report.grpc.to_string(), format!("{tls}, {reflection}")),
     ];
+    if let Some(admin) = report.admin {
+        rows.push(("admin", admin.to_string(), format!("{tls}, AdminService is only here")));
+    }
+    rows.extend([
+        ("issuer", plain(&report.issuer), "in every token".to_owned()),
+        ("health", format!("{}://{}/readyz", scheme(report), reachable(report.operations)), String::new()),
+    ]);
     for (name, what, how) in rows {
         let line = format!("  {}{}  {}", padded(name, 10), padded(&what, 32), paint.faint(&how));
         out.add(line.trim_end());
@@ -71,9 +77,12 @@ pub(super) fn for_programs(report: &StartReport) -> String {
         json!({ "fact": "master_key", "path": report.master_key_path.as_deref().map(path), "created": report.master_key_created }),
         json!({ "fact": "signing_key", "algorithm": report.signing_key.algorithm, "kid": report.signing_key.kid }),
         json!({ "fact": "issuer", "url": report.issuer }),
-        json!({ "fact": "grpc", "address": report.grpc.to_string(), "reflection": report.reflection }),
-        json!({ "fact": "operations", "address": report.operations.to_string() }),
+        json!({ "fact": "grpc", "address": report.grpc.to_string(), "tls": report.tls, "reflection": report.reflection }),
     ];
+    if let Some(admin) = report.admin {
+        facts.push(json!({ "fact": "admin", "address": admin.to_string(), "tls": report.tls }));
+    }
+    facts.push(json!({ "fact": "operations", "address": report.operations.to_string(), "tls": report.tls }));
     if let Some(administrator) = &report.administrator {
         let file = match &administrator.password {
             InitialPassword::InFile(file) => Value::from(path(file)),
@@ -98,7 +107,12 @@ const fn profile(profile: Profile) -> &'static str {
 }
 
 fn is_local(report: &StartReport) -> bool {
-    report.grpc.ip().is_loopback() && report.operations.ip().is_loopback()
+    let addresses = [Some(report.grpc), report.admin, Some(report.operations)];
+    addresses.into_iter().flatten().all(|address| address.ip().is_loopback())
+}
+
+const fn scheme(report: &StartReport) -> &'static str {
+    if report.tls { "https" } else { "http" }
 }
 
 fn path(path: &Path) -> String {
@@ -127,7 +141,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn server_flag(report: &StartReport) -> String {
     let address = reachable(report.grpc);
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT));
-    if address == usual { String::new() } else { format!(" --server http://{address}") }
+    if address == usual && !report.tls { String::new() } else { format!(" --server {}://{address}", scheme(report)) }
 }
 
 #[cfg(test)]
@@ -151,7 +165,9 @@ mod tests {
             },
             issuer: "http://127.0.0.1:7302".to_owned(),
             grpc: ([127, 0, 0, 1], 7301).into(),
+            admin: None,
             operations: ([127, 0, 0, 1], 7303).into(),
+            tls: false,
             reflection: true,
             administrator: Some(NewAdministrator { user: "admin".to_owned(), password }),
             elapsed: Duration::from_micros(43_210),
@@ -175,6 +191,24 @@ mod tests {
         insta::assert_snapshot!(for_people(&report, "postern", Paint::Off));
         report.administrator = Some(NewAdministrator { user: "admin".to_owned(), password: shown() });
         assert!(for_people(&report, "postern", Paint::Off).contains("login admin --server http://127.0.0.1:7311\n"));
+    }
+
+    #[test]
+    fn what_is_encrypted_and_where_administration_is() {
+        let mut report = report(shown());
+        (report.tls, report.reflection, report.admin) = (true, false, Some(([10, 0, 0, 1], 7304).into()));
+        let people = for_people(&report, "postern", Paint::Off);
+        for line in [
+            "gRPC      127.0.0.1:7301                    TLS, reflection off\n",
+            "admin     10.0.0.1:7304                     TLS, AdminService is only here\n",
+            "health    https://127.0.0.1:7303/readyz\n",
+            "postern login admin --server https://127.0.0.1:7301\n",
+        ] {
+            assert!(people.contains(line), "{line}: {people}");
+        }
+        assert!(!people.contains("this machine only"), "{people}");
+        let programs = for_programs(&report);
+        assert!(programs.contains(r#"{"address":"10.0.0.1:7304","fact":"admin","tls":true}"#), "{programs}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -24,8 +24,6 @@ use crate::proto::auth::v1::auth_service_server::SERVICE_NAME as AUTH_SERVICE;
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_LEN_MAX: usize = 64;
 const GRPC_TIMEOUT: &str = "grpc-timeout";
-/// tonic ends calls at the caller's deadline too, from further out, as CANCELLED and without an id. Ours comes first.
-const AHEAD: Duration = Duration::from_millis(2);
 /// Of a method's path in the log. The longest of ours has half of that.
 const PATH_BYTES_MAX: usize = 128;
 
@@ -150,6 +148,36 @@ fn code(response: &Response<Body>) -> Code {
     response.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
 
+/// What is no gRPC is refused in the words of HTTP, which is what such a caller knows. gRPC-Web is among it: a browser is
+/// to come through a front.
+#[derive(Clone, Copy, Debug)]
+pub struct Form;
+
+impl Middle for Form {
+    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
+        let refused = if request.method() != Method::POST {
+            StatusCode::METHOD_NOT_ALLOWED
+        } else if !is_grpc(request.headers()) {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE
+        } else {
+            let Ok(response) = next.call(request).await;
+            return response;
+        };
+        let mut response = Status::unimplemented("this port speaks gRPC").into_http();
+        *response.status_mut() = refused;
+        response
+    }
+}
+
+/// `application/grpc`, also with `+proto`, which is what it means, and with parameters.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let rest = headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|form| form.as_bytes().strip_prefix(b"application/grpc"))
+        .map(|rest| rest.strip_prefix(b"+proto").unwrap_or(rest));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b";"))
+}
+
 /// A message that cannot be read is the caller's fault. tonic calls it an internal error, which would wake somebody up;
 /// ours always have details.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +199,7 @@ pub struct Deadline;
 impl Middle for Deadline {
     async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
         let cap = deadline_cap(request.uri().path());
-        let limit = caller_timeout(request.headers()).map_or(cap, |asked| asked.saturating_sub(AHEAD).min(cap));
+        let limit = caller_timeout(request.headers()).map_or(cap, |asked| asked.min(cap));
         match tokio::time::timeout(limit, next.call(request)).await {
             Ok(Ok(response)) => response,
             Err(_elapsed) => Status::deadline_exceeded("the deadline passed before there was an answer").into_http(),

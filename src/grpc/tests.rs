@@ -34,12 +34,13 @@ use crate::proto::auth::v1::{
     BatchVerifyRequest, Decision, GetKeysRequest, LoginRequest, PasswordCredential, VerifyRequest,
 };
 use crate::store::Store;
+use crate::tls::Protocol;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
 /// A port with nobody to sign in.
 struct Port {
-    listener: TcpListener,
+    listener: Listener,
     auth: Arc<Auth>,
     readiness: Arc<Readiness>,
     shutdown: CancellationToken,
@@ -50,21 +51,23 @@ impl Port {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let auth = Arc::new(auth(directory.path()).await);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = Listener::local(Protocol::Grpc).await;
         Self { listener, auth, readiness: Arc::default(), shutdown: CancellationToken::new(), _directory: directory }
     }
 
     /// Serves while `calls` run, and then ends.
     async fn during(self, calls: impl AsyncFnOnce(Channel, &Readiness, &CancellationToken)) {
         let Self { listener, auth, readiness, shutdown, _directory } = self;
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let parts = GrpcParts { auth, readiness: Arc::clone(&readiness), reflection: true };
+        let address = format!("http://{}", listener.socket.local_addr().unwrap());
+        let age = Duration::from_mins(30);
+        let parts = GrpcParts { auth, readiness: Arc::clone(&readiness), reflection: true, connection_age: age };
+        let doors = Doors { public: listener, admin: None };
         let calls = async {
             let channel = Channel::from_shared(address).unwrap().connect_lazy();
             calls(channel, &readiness, &shutdown).await;
             shutdown.cancel();
         };
-        let (served, ()) = tokio::join!(serve(listener, parts, shutdown.clone()), calls);
+        let (served, ()) = tokio::join!(serve(doors, parts, shutdown.clone()), calls);
         served.unwrap();
     }
 }

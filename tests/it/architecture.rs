@@ -16,9 +16,27 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("vault", &["domain"]),
     ("store", &["domain", "vault", "clock"]),
     ("auth", &["domain", "verifier", "vault", "store", "clock"]),
-    ("grpc", &["domain", "verifier", "store", "auth", "proto", "clock", "readiness"]),
-    ("http", &["readiness"]),
-    ("app", &["domain", "verifier", "vault", "store", "auth", "grpc", "http", "config", "clock", "readiness"]),
+    ("tls", &["domain", "config", "clock"]),
+    ("listener", &["domain", "tls", "clock"]),
+    ("grpc", &["domain", "verifier", "store", "auth", "proto", "clock", "readiness", "listener"]),
+    ("http", &["readiness", "listener"]),
+    (
+        "app",
+        &[
+            "domain",
+            "verifier",
+            "vault",
+            "store",
+            "auth",
+            "tls",
+            "listener",
+            "grpc",
+            "http",
+            "config",
+            "clock",
+            "readiness",
+        ],
+    ),
     ("cli", &["domain", "app", "proto", "config", "clock", "telemetry"]),
     ("main", &["cli"]),
 ];
@@ -26,7 +44,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Libraries that only some rooms may name.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
-    ("tonic::transport::Server", &["grpc"]),
+    ("tokio_rustls", &["tls"]),
+    ("webpki", &["tls"]),
+    ("hyper", &["grpc", "http"]),
+    ("hyper_util", &["grpc", "http"]),
     ("tonic_health", &["grpc", "cli"]),
     ("tonic_reflection", &["grpc"]),
     ("axum", &["http"]),
@@ -35,7 +56,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("argon2", &["auth"]),
     ("chacha20poly1305", &["vault"]),
     ("jsonwebtoken", &["verifier", "auth"]),
-    ("tokio", &["store", "auth", "grpc", "http", "app", "cli", "main", "readiness"]),
+    ("tokio", &["store", "auth", "tls", "listener", "grpc", "http", "app", "cli", "main", "readiness"]),
     ("async_trait", &["vault", "store", "grpc"]),
 ];
 

@@ -1,0 +1,102 @@
+//! The ports: opened before anything is made or changed, so that a port that is taken, or a certificate that has ended,
+//! costs nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+
+use super::StartError;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::grpc::Doors;
+use crate::listener::{Limits, Listener, Patience};
+use crate::tls::{Protocol, ServerTls};
+
+/// Descriptors that are none of a caller's: the database, its log, the runtime.
+const DESCRIPTORS_OWN: usize = 256;
+
+pub(super) struct Ports {
+    grpc: TcpListener,
+    admin: Option<TcpListener>,
+    operations: TcpListener,
+    pub(super) tls: Option<Arc<ServerTls>>,
+    limits: Limits,
+    clock: Clock,
+}
+
+impl Ports {
+    pub(super) async fn open(config: &Config, clock: &Clock) -> Result<Self, StartError> {
+        let tls = config.tls.clone().map(|tls| ServerTls::load(tls, clock.clone())).transpose()?.map(Arc::new);
+        let listen = &config.listen;
+        let grpc = bind("listen.grpc", listen.grpc).await?;
+        let admin = match listen.admin {
+            Some(address) => Some(bind("listen.admin", address).await?),
+            None => None,
+        };
+        let operations = bind("listen.operations", listen.operations).await?;
+        let limits = limits(&config.limits, if admin.is_some() { 3 } else { 2 });
+        Ok(Self { grpc, admin, operations, tls, limits, clock: clock.clone() })
+    }
+
+    pub(super) fn grpc(&self) -> Option<SocketAddr> {
+        self.grpc.local_addr().ok()
+    }
+
+    pub(super) fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+
+    pub(super) fn operations(&self) -> Option<SocketAddr> {
+        self.operations.local_addr().ok()
+    }
+
+    /// For gRPC, and for operations.
+    pub(super) fn into_listeners(self, patience: Patience) -> (Doors, Listener) {
+        let Self { grpc, admin, operations, tls, limits, clock } = self;
+        let listener =
+            |socket, protocol| Listener { socket, tls: tls.clone(), protocol, limits, patience, clock: clock.clone() };
+        let doors = Doors {
+            public: listener(grpc, Protocol::Grpc),
+            admin: admin.map(|socket| listener(socket, Protocol::Grpc)),
+        };
+        (doors, listener(operations, Protocol::Operations))
+    }
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+}
+
+/// What is configured, or less if the process may not have so many descriptors: with the last of them gone, the database
+/// could not be opened either.
+fn limits(configured: &config::Limits, ports: usize) -> Limits {
+    let config::Limits { connections, connections_per_address, .. } = *configured;
+    let wanted = connections.saturating_mul(ports).saturating_add(DESCRIPTORS_OWN);
+    let allowed = descriptors(wanted);
+    let possible = allowed.saturating_sub(DESCRIPTORS_OWN).max(ports) / ports;
+    if possible < connections {
+        tracing::warn!(
+            connections,
+            possible,
+            "limits.connections is more than the limit of open files allows ({allowed}); raise it (ulimit -n)"
+        );
+    }
+    Limits { connections: connections.min(possible), per_address: connections_per_address }
+}
+
+/// How many the process may have, after asking for as many as are wanted. Systems start processes with 1,024, and let
+/// them have more for the asking.
+fn descriptors(wanted: usize) -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let as_count = |limit: Option<u64>| limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    if as_count(current) >= wanted {
+        return as_count(current);
+    }
+    let asked = as_count(maximum).min(wanted);
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(asked as u64), maximum }) {
+        Ok(()) => asked,
+        Err(_) => as_count(current),
+    }
+}
