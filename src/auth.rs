@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod challenge;
 pub mod clients;
 pub mod error;
 pub mod feed;
@@ -12,6 +13,7 @@ pub mod master_key;
 pub mod passwords;
 pub mod refresh;
 pub mod sessions;
+mod sign_in;
 pub mod tokens;
 pub mod verify;
 
@@ -39,6 +41,7 @@ use crate::domain::session::{Session, TokenScope};
 use crate::domain::standing::{End, Fence, Owner};
 use crate::domain::time::Timestamp;
 use crate::store::Store;
+use crate::vault::challenges::Challenges;
 use crate::vault::seal::{Place, Sealer};
 use crate::vault::sessions::Sessions;
 use crate::verifier::{Bearer, InvalidWhy, TokenFault, Verifier};
@@ -49,6 +52,7 @@ pub use error::AuthError as Error;
 pub struct Auth {
     pub store: Store,
     pub sessions: Sessions,
+    pub challenges: Challenges,
     pub verifier: Arc<Verifier>,
     pub keyring: Arc<Keyring>,
     pub masters: MasterKeys,

@@ -32,6 +32,7 @@ use crate::proto::auth::v1::{
     BatchVerifyRequest, Decision, GetKeysRequest, LoginRequest, PasswordCredential, VerifyRequest,
 };
 use crate::store::Store;
+use crate::vault::challenges::Challenges;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
@@ -105,6 +106,7 @@ async fn auth(directory: &std::path::Path) -> Auth {
     };
     Auth {
         sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
+        challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
         summaries: masters.sealer("summary"),
         audit: Audit::new(store.clone()).0,
         passwords: Passwords::start(&cost).unwrap(),
