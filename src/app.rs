@@ -35,6 +35,7 @@ use crate::listener::Patience;
 use crate::readiness::Readiness;
 use crate::store::{OpenError, Store, StoreError};
 use crate::tls::{self, ServerTls, TlsError};
+use crate::vault::challenges::Challenges;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
@@ -203,6 +204,7 @@ impl App {
 
         let auth = Arc::new(Auth {
             sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
+            challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
             summaries: masters.sealer("summary"),
             clients: Clients::development(development_client(&issuer, policy)?),
             rules: Rules {

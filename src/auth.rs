@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod challenge;
 pub mod clients;
 pub mod error;
 pub mod feed;
@@ -13,6 +14,7 @@ pub mod master_key;
 pub mod passwords;
 pub mod refresh;
 pub mod sessions;
+mod sign_in;
 pub mod tokens;
 pub mod verify;
 
@@ -41,6 +43,7 @@ use crate::domain::session::{Session, TokenScope};
 use crate::domain::standing::{End, Fence, Owner};
 use crate::domain::time::Timestamp;
 use crate::store::Store;
+use crate::vault::challenges::Challenges;
 use crate::vault::seal::{Place, Sealer};
 use crate::vault::sessions::Sessions;
 use crate::verifier::{Bearer, InvalidWhy, TokenFault, Verifier};
@@ -51,6 +54,7 @@ pub use error::AuthError as Error;
 pub struct Auth {
     pub store: Store,
     pub sessions: Sessions,
+    pub challenges: Challenges,
     pub verifier: Arc<Verifier>,
     pub keyring: Arc<Keyring>,
     pub masters: MasterKeys,

@@ -45,7 +45,7 @@ pub use roles::{DeleteRoleError, PutRoleError};
 pub use sessions::EndAllError;
 pub use settings::KeyCheck;
 pub use standing::{Credential, CredentialAnswer};
-pub use user_state::ChangeUserError;
+pub use user_state::{ChangeUserError, Renewed};
 pub use users::{CreateUserError, Created, NewUser, ProfileChange, Taken, UpdateUserError, UserKey};
 pub use vault::SqlVault;
 

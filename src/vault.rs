@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::domain::time::Timestamp;
 
+pub mod challenges;
 pub mod seal;
 pub mod sessions;
 
@@ -51,12 +52,15 @@ pub struct Slot {
 pub enum Kind {
     /// The partition is the user.
     Session,
+    /// The partition is a keyed hash of the secret that was handed out.
+    Challenge,
 }
 
 impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Session => "session",
+            Self::Challenge => "challenge",
         }
     }
 }

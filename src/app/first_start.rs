@@ -133,6 +133,7 @@ async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), S
             ..Profile::default()
         },
         password_hash: Some(hash.clone()),
+        password_due: false,
         request_id: None,
         bindings: vec![BoundRole {
             role: "postern.admin".parse().map_err(|_invalid| internal("the administrator's role"))?,
@@ -152,7 +153,7 @@ async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), S
             );
             let user = store.user(&identifier).await?.ok_or_else(|| internal("the administrator is gone"))?;
             store
-                .set_password(user.id, hash.expose_secret(), &AuditEvent::new(AuditKind::PasswordSet, now))
+                .set_password(user.id, hash.expose_secret(), false, &AuditEvent::new(AuditKind::PasswordSet, now))
                 .await
                 .map_err(|why| StartError::Internal(Box::new(why)))?;
             Ok(())

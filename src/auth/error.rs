@@ -43,6 +43,33 @@ impl CredentialFault {
     }
 }
 
+/// Why an answer to a challenge was not taken; for log and audit only, never for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeFault {
+    Malformed,
+    Unknown,
+    Unreadable,
+    ForeignClient,
+    Expired,
+    TooManyAttempts,
+    /// The password was changed, the user disabled or signed out everywhere, since the challenge was given.
+    Void,
+}
+
+impl ChallengeFault {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Unreadable => "record_unreadable",
+            Self::ForeignClient => "foreign_client",
+            Self::Expired => "expired",
+            Self::TooManyAttempts => "too_many_attempts",
+            Self::Void => "void",
+        }
+    }
+}
+
 /// What is away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -68,6 +95,10 @@ pub enum AuthError {
     InvalidField(Vec<Violation>),
     #[error("the sign-in failed")]
     InvalidCredentials(CredentialFault),
+    #[error("the challenge was not met")]
+    ChallengeFailed(ChallengeFault),
+    #[error("the account needs a challenge that the front did not list")]
+    ChallengeUnsupported,
     #[error("not a refresh token that this client may use")]
     RefreshTokenInvalid,
     #[error("the session is over")]

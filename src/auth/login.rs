@@ -1,19 +1,19 @@
-//! Login: identifier and password in, a new session out.
+//! Login: identifier and password in, a new session out, or a challenge if the password has to be changed first.
 //!
 //! Whatever goes wrong with the credential, the caller gets one and the same refusal at the same cost.
 
+use secrecy::ExposeSecret as _;
+
+use crate::auth::challenge::{ChallengeKind, Issued};
 use crate::auth::error::{AuthError, CredentialFault};
 use crate::auth::passwords::Check;
-use crate::auth::{Auth, Call, DraftFacts, Subject, TokenPair, event, scope};
+use crate::auth::sign_in::Proven;
+use crate::auth::{Auth, Call, Subject, TokenPair, event, scope};
 use crate::domain::account::Identifier;
 use crate::domain::audit::AuditKind;
-use crate::domain::id::{PrincipalId, SessionId};
 use crate::domain::password::Password;
-use crate::domain::session::{Device, Seed, Session, TokenScope};
-use crate::domain::standing::{End, EndCause};
-use crate::domain::time::Timestamp;
+use crate::domain::session::{Device, TokenScope};
 use crate::store::{Credential, CredentialAnswer};
-use secrecy::ExposeSecret as _;
 
 /// What a front brings.
 pub struct Login {
@@ -23,11 +23,19 @@ pub struct Login {
     pub scope: TokenScope,
     /// The refresh token that this device still holds; its session ends when this sign-in succeeds.
     pub replace: Option<secrecy::SecretString>,
+    /// What the front can ask the person for.
+    pub supported: Vec<ChallengeKind>,
+}
+
+/// How a sign-in goes on.
+pub enum Outcome {
+    SignedIn(Box<(TokenPair, Subject)>),
+    Challenged(Issued),
 }
 
 impl Auth {
     /// Signs a person in. Needs `postern:auth:login` of the client.
-    pub async fn login(&self, call: &Call, login: Login) -> Result<(TokenPair, Subject), AuthError> {
+    pub async fn login(&self, call: &Call, login: Login) -> Result<Outcome, AuthError> {
         self.demand(call, "postern:auth:login")?;
         let scope = scope(&call.client, &login.scope)?;
         let answer = self.store.credential(&login.identifier).await?;
@@ -44,32 +52,24 @@ impl Auth {
                 return Err(AuthError::InvalidCredentials(fault));
             }
         };
-        let session = self.new_session(call, &answer, credential, login.device, scope)?;
-        let facts = DraftFacts {
-            session: &session,
-            owner: &credential.owner,
+        let proven = Proven {
+            user: credential.user,
+            owner: credential.owner.clone(),
             fence: answer.fence,
-            client: &call.client,
-            scope: &session.scope,
             now,
+            method: "password".to_owned(),
+            auth_time: now,
+            amr: vec!["pwd".to_owned()],
         };
-        let draft = self.draft(&facts)?;
-        let idle = call.client.session_policy.idle_ttl;
-        if !self.sessions.insert(&session, idle).await? {
-            return Err(AuthError::internal("a new session's id was taken"));
+        let session = self.new_session(call, &proven, login.device, scope)?;
+        if credential.password_due {
+            // Asked now, or the person would choose a password and be refused all the same.
+            self.check_draft(call, &proven, &session)?;
+            let issued = self.challenge(call, &proven, session, login.replace, &login.supported).await?;
+            return Ok(Outcome::Challenged(issued));
         }
-        let issued = self.issue(&facts, &draft)?;
-        self.end_excess(call, &session, now).await?;
-        if let Some(token) = login.replace {
-            self.end_replaced(call, &token, now).await?;
-        }
-        let mut event = event(AuditKind::LoginSucceeded, call, now);
-        event.actor = Some(PrincipalId::User(session.user));
-        event.session = Some(session.id);
-        event.ip_address.clone_from(&session.device.ip_address);
-        event.detail = vec![("method", session.method.clone())];
-        self.audit.record(event);
-        Ok(issued)
+        let issued = self.open_session(call, &proven, &session, login.replace.as_ref()).await?;
+        Ok(Outcome::SignedIn(Box::new(issued)))
     }
 
     /// Checks the password, or the decoy if there is nothing to check, and only then looks at the account's state.
@@ -105,62 +105,5 @@ impl Auth {
         if let Err(why) = outcome {
             tracing::warn!(user.id = %user, error = &why as &dyn std::error::Error, "a password was not rehashed");
         }
-    }
-
-    fn new_session(
-        &self,
-        call: &Call,
-        answer: &CredentialAnswer,
-        credential: &Credential,
-        device: Device,
-        scope: TokenScope,
-    ) -> Result<Session, AuthError> {
-        let mut seed = [0; 32];
-        aws_lc_rs::rand::fill(&mut seed).map_err(AuthError::internal)?;
-        let now = answer.now;
-        Ok(Session {
-            id: SessionId::begun_at(now),
-            user: credential.user,
-            seed: Seed::from_bytes(seed),
-            key: self.masters.current().number,
-            generation: 0,
-            advanced_at: now.floor_to_second(),
-            predecessors: Vec::new(),
-            last_late: None,
-            // From the statement that gave the hash: a sign-in that began before a password change dies at its first
-            // refresh.
-            epoch: credential.owner.version.max(answer.fence.version),
-            scope,
-            client: call.client.id.clone(),
-            device,
-            method: "password".to_owned(),
-            create_time: now,
-            auth_time: now,
-            amr: vec!["pwd".to_owned()],
-            absolute_end: now + call.client.session_policy.absolute_ttl,
-        })
-    }
-
-    /// Ends the oldest sessions beyond the limit, through SQL, so that a restored vault does not bring them back. It looks
-    /// after the new one was written: of many sign-ins at once, the last to look sees them all.
-    async fn end_excess(&self, call: &Call, new: &Session, now: Timestamp) -> Result<(), AuthError> {
-        let max = call.client.session_policy.max_per_user;
-        let mut living = self.living_sessions(new.user).await?;
-        if living.len() <= max {
-            return Ok(());
-        }
-        living.sort_by_key(|session| (session.create_time, session.id));
-        let excess = living.len() - max;
-        let end = End { cause: EndCause::SessionLimit, time: now };
-        let oldest: Vec<_> = living.iter().filter(|session| session.id != new.id).take(excess).collect();
-        self.end_known(call, &oldest, end, None).await?;
-        Ok(())
-    }
-
-    /// Ends the session of a token that the device held before. A token that is not good ends nothing, and is no reason
-    /// to refuse a sign-in.
-    async fn end_replaced(&self, call: &Call, token: &secrecy::SecretString, now: Timestamp) -> Result<(), AuthError> {
-        let end = End { cause: EndCause::Replaced, time: now };
-        self.end_by_token(call, token, end).await.map(|_ended| ())
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::hkdf;
+use aws_lc_rs::{hkdf, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -40,12 +40,13 @@ pub struct MasterKeys {
     current: Arc<MasterKey>,
 }
 
-/// One master key's derived keys for refresh tokens, with its number.
+/// One master key's derived keys for refresh tokens and names, with its number.
 pub struct MasterKey {
     prk: hkdf::Prk,
     pub number: u8,
     pub tag: TagKey,
     pub chain: ChainKey,
+    names: hmac::Key,
 }
 
 impl fmt::Debug for MasterKeys {
@@ -114,7 +115,20 @@ impl MasterKey {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(bytes);
         let tag = Zeroizing::new(expand::<32>(&prk, "refresh-tag"));
         let chain = Zeroizing::new(expand::<32>(&prk, "refresh-chain"));
-        Self { prk, number, tag: TagKey::new(number, &tag), chain: ChainKey::new(&chain) }
+        let names = Zeroizing::new(expand::<32>(&prk, "names"));
+        let names = hmac::Key::new(hmac::HMAC_SHA256, names.as_slice());
+        Self { prk, number, tag: TagKey::new(number, &tag), chain: ChainKey::new(&chain), names }
+    }
+
+    /// Under which name the vault keeps what belongs to a secret that was handed out. Keyed, so that who reads the vault
+    /// can neither present the secret nor check a guess.
+    pub fn name(&self, kind: &str, secret: &[u8]) -> String {
+        let mut context = hmac::Context::with_key(&self.names);
+        for part in [kind.as_bytes(), secret] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        URL_SAFE_NO_PAD.encode(context.sign().as_ref())
     }
 
     fn prk_bytes<const N: usize>(&self, label: &str) -> [u8; N] {

@@ -159,6 +159,9 @@ pub(super) struct LoginArgs {
     /// Only this tenant's roles, and those that hold everywhere
     #[arg(long, value_name = "TENANT")]
     pub(super) tenant: Option<String>,
+    /// A file with the new password in one line, should the server ask for one and nobody be there to type it
+    #[arg(long, value_name = "FILE")]
+    pub(super) new_password_file: Option<PathBuf>,
     /// Put the tokens into the JSON
     #[arg(long, requires = "json")]
     pub(super) show_tokens: bool,

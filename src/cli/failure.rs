@@ -82,6 +82,10 @@ impl Failure {
         failure
     }
 
+    pub(super) fn headline(&self) -> &str {
+        &self.headline
+    }
+
     #[must_use]
     pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice.push(advice.into());

@@ -21,7 +21,9 @@ macro_rules! printed {
 }
 
 printed! {
-    auth { LoginResponse RefreshResponse VerifyResponse ListSessionsResponse RevokeResponse }
+    auth {
+        LoginResponse CompleteChallengeResponse RefreshResponse VerifyResponse ListSessionsResponse RevokeResponse
+    }
     admin {
         CreateUserResponse GetUserResponse ListUsersResponse UpdateUserResponse DisableUserResponse EnableUserResponse
         DeleteUserResponse SetPasswordResponse PutRoleResponse GetRoleResponse ListRolesResponse DeleteRoleResponse

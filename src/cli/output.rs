@@ -31,6 +31,11 @@ impl Answer {
         Self { text, json, secrets: Secrets::Hidden, exit: Exit::Done }
     }
 
+    pub(super) fn with_text(mut self, text: String) -> Self {
+        self.text = text;
+        self
+    }
+
     pub(super) fn with_exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
         self

@@ -1,7 +1,9 @@
 //! What a person types or pipes in: names, passwords, tokens. A secret is never an argument, because every process of
 //! the machine can read those.
 
-use std::io::{self, BufRead, IsTerminal as _};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _};
+use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
@@ -30,6 +32,12 @@ pub(super) fn new_password(label: &str) -> Result<SecretString, Failure> {
     } else {
         Err(Failure::local("the two passwords differ; nothing was changed"))
     }
+}
+
+/// A new password from a file, for programs.
+pub(super) fn password_file(path: &Path) -> Result<SecretString, Failure> {
+    let unreadable = |error| Failure::local(format!("cannot read {}: {error}", path.display()));
+    line_of(BufReader::new(File::open(path).map_err(unreadable)?), "password")
 }
 
 /// One line of standard input that holds a token.

@@ -1,5 +1,7 @@
 //! `login`, `whoami`, `refresh` and `logout`: being signed in on this machine.
 
+mod challenge;
+
 use secrecy::ExposeSecret as _;
 
 use super::args::{ClientArgs, LoginArgs, RefreshArgs};
@@ -12,6 +14,7 @@ use super::state::SignedIn;
 use super::table::{facts, or_dash, plain};
 use super::verify::{self, Question};
 use super::view::View;
+use crate::proto::auth::v1::complete_challenge_response::Outcome as Completed;
 use crate::proto::auth::v1::login_request::Credential;
 use crate::proto::auth::v1::login_response::Outcome;
 use crate::proto::auth::v1::revoke_request::Target;
@@ -43,14 +46,26 @@ pub(super) async fn login(args: LoginArgs) -> Result<Answer, Failure> {
         credential: Some(Credential::Password(credential)),
         device: Some(caller.device()),
         token_options: args.tenant.map(|tenant| TokenOptions { audiences: Vec::new(), tenant }),
+        supported_challenges: challenge::supported(args.new_password_file.as_deref()),
         replace_refresh_token: locked.get(caller.server()).map(|old| old.refresh_token.clone()).unwrap_or_default(),
     };
     let answer = caller
         .auth(request, async |mut client, request| client.login(request).await)
         .await
         .map_err(|status| caller.failure(&status, Some(&identifier)))?;
-    let Some(Outcome::SignIn(sign_in)) = &answer.outcome else {
-        return Err(Failure::local("not signed in: the server asks for a step that this version does not know"));
+    let unknown = || Failure::local("not signed in: the server asks for a step that this version does not know");
+    let (answer, sign_in) = match answer.outcome.clone() {
+        Some(Outcome::SignIn(sign_in)) => (Answer::new(answer, String::new()), sign_in),
+        Some(Outcome::Challenge(asked)) => {
+            // Other commands must not wait for a person who thinks of a password.
+            drop(locked);
+            let completed =
+                challenge::complete(&caller, &identifier, &asked, args.new_password_file.as_deref()).await?;
+            locked = caller.states()?.lock()?;
+            let Some(Completed::SignIn(sign_in)) = completed.outcome.clone() else { return Err(unknown()) };
+            (Answer::new(completed, String::new()), sign_in)
+        }
+        None => return Err(unknown()),
     };
     let tokens = sign_in.tokens.clone().unwrap_or_default();
     let user_id = sign_in.principal.as_ref().map(|principal| principal.id.clone()).unwrap_or_default();
@@ -58,7 +73,7 @@ pub(super) async fn login(args: LoginArgs) -> Result<Answer, Failure> {
         .ok_or_else(|| Failure::local("the server's answer has no tokens"))?;
     locked.put(caller.server(), signed_in)?;
     let text = render_login(&identifier, &tokens, &caller.states()?.shown_path(), &view);
-    Ok(Answer::new(answer, text).with_secrets(secrets(args.show_tokens)))
+    Ok(answer.with_text(text).with_secrets(secrets(args.show_tokens)))
 }
 
 pub(super) async fn whoami(args: ClientArgs) -> Result<Answer, Failure> {

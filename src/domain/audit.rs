@@ -57,6 +57,7 @@ macro_rules! audit_kinds {
 audit_kinds! {
     LoginSucceeded => "authn_login_success",
     LoginFailed => "authn_login_fail",
+    LoginChallenged => "authn_login_challenge",
     TokenReused => "authn_token_reuse",
     TokenLate => "authn_token_late",
     TokenForged => "authn_token_forged",

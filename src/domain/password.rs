@@ -46,6 +46,8 @@ pub enum PasswordRule {
     TooShort { min_length: usize },
     #[error("must have at most {BYTES_MAX} bytes")]
     TooLong,
+    #[error("must differ from the current one")]
+    Unchanged,
 }
 
 impl PasswordRule {
@@ -54,6 +56,7 @@ impl PasswordRule {
         match self {
             Self::TooShort { .. } => "min_length",
             Self::TooLong => "max_bytes",
+            Self::Unchanged => "unchanged",
         }
     }
 }

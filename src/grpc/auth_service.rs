@@ -7,8 +7,9 @@ use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
 
 use crate::auth::Auth;
+use crate::auth::challenge::{ChallengeKind, Completion};
 use crate::auth::error::AuthError;
-use crate::auth::login::Login;
+use crate::auth::login::{Login, Outcome};
 use crate::auth::refresh::{Refresh, Refreshed};
 use crate::auth::sessions::{ListSessions, Revoke, Target};
 use crate::domain::account::{IDENTIFIER_BYTES_MAX, Identifier};
@@ -19,13 +20,16 @@ use crate::grpc::pages::Pages;
 use crate::grpc::status::{Repeat, refuse};
 use crate::grpc::{callers, render, verify};
 use crate::proto::auth::v1::auth_service_server::AuthService;
+use crate::proto::auth::v1::complete_challenge_request::Answer as ChallengeAnswer;
+use crate::proto::auth::v1::complete_challenge_response::Outcome as CompletionOutcome;
 use crate::proto::auth::v1::login_request::Credential;
-use crate::proto::auth::v1::login_response::Outcome;
+use crate::proto::auth::v1::login_response::Outcome as LoginOutcome;
 use crate::proto::auth::v1::revoke_request::Target as WireTarget;
 use crate::proto::auth::v1::{
-    BatchVerifyRequest, BatchVerifyResponse, GetKeysRequest, GetKeysResponse, ListSessionsRequest,
-    ListSessionsResponse, LoginRequest, LoginResponse, PasswordCredential, RefreshRequest, RefreshResponse,
-    RevokeRequest, RevokeResponse, SignIn, UserSessions, VerifyRequest, VerifyResponse,
+    BatchVerifyRequest, BatchVerifyResponse, ChallengeKind as WireKind, CompleteChallengeRequest,
+    CompleteChallengeResponse, GetKeysRequest, GetKeysResponse, ListSessionsRequest, ListSessionsResponse,
+    LoginRequest, LoginResponse, PasswordCredential, RefreshRequest, RefreshResponse, RevokeRequest, RevokeResponse,
+    UserSessions, VerifyRequest, VerifyResponse,
 };
 
 const PAGE_SIZE_MAX: u32 = 200;
@@ -46,6 +50,13 @@ impl AuthService for AuthDoor {
     async fn login(&self, request: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
         // Every success opens a session, so a lost answer must not be repeated by a machine.
         answer(self.sign_in(request).await, Repeat::Unsafe)
+    }
+
+    async fn complete_challenge(
+        &self,
+        request: Request<CompleteChallengeRequest>,
+    ) -> Result<Response<CompleteChallengeResponse>, Status> {
+        answer(self.complete(request).await, Repeat::Unsafe)
     }
 
     async fn refresh(&self, request: Request<RefreshRequest>) -> Result<Response<RefreshResponse>, Status> {
@@ -93,9 +104,23 @@ impl AuthService for AuthDoor {
 impl AuthDoor {
     async fn sign_in(&self, request: Request<LoginRequest>) -> Result<LoginResponse, AuthError> {
         let call = callers::client(&self.auth, &request)?;
-        let (tokens, subject) = self.auth.login(&call, read_login(request.into_inner())?).await?;
-        let sign_in = SignIn { tokens: Some(render::token_pair(&tokens)), principal: Some(render::subject(subject)) };
-        Ok(LoginResponse { outcome: Some(Outcome::SignIn(sign_in)) })
+        let outcome = match self.auth.login(&call, read_login(request.into_inner())?).await? {
+            Outcome::SignedIn(issued) => LoginOutcome::SignIn(render::sign_in(*issued)),
+            Outcome::Challenged(issued) => LoginOutcome::Challenge(render::challenge(&issued)),
+        };
+        Ok(LoginResponse { outcome: Some(outcome) })
+    }
+
+    async fn complete(
+        &self,
+        request: Request<CompleteChallengeRequest>,
+    ) -> Result<CompleteChallengeResponse, AuthError> {
+        let call = callers::client(&self.auth, &request)?;
+        let outcome = match self.auth.complete_challenge(&call, read_completion(request.into_inner())?).await? {
+            Outcome::SignedIn(issued) => CompletionOutcome::SignIn(render::sign_in(*issued)),
+            Outcome::Challenged(issued) => CompletionOutcome::Challenge(render::challenge(&issued)),
+        };
+        Ok(CompleteChallengeResponse { outcome: Some(outcome) })
     }
 
     async fn rotate(&self, request: Request<RefreshRequest>) -> Result<RefreshResponse, AuthError> {
@@ -134,7 +159,7 @@ fn answer<T>(result: Result<T, AuthError>, repeat: Repeat) -> Result<Response<T>
 }
 
 fn read_login(request: LoginRequest) -> Result<Login, AuthError> {
-    let LoginRequest { credential, device, token_options, replace_refresh_token } = request;
+    let LoginRequest { credential, device, token_options, replace_refresh_token, supported_challenges } = request;
     let mut fields = Fields::default();
     let credential = fields.required("credential", credential).and_then(|credential| match credential {
         Credential::Password(password) => read_password(&mut fields, password),
@@ -144,8 +169,30 @@ fn read_login(request: LoginRequest) -> Result<Login, AuthError> {
     fields.finish(|| {
         let (identifier, password) = credential?;
         let replace = secret(replace_refresh_token);
-        Some(Login { identifier, password, device: device?, scope: scope?, replace })
+        let supported = supported_challenges.into_iter().filter_map(challenge_kind).collect();
+        Some(Login { identifier, password, device: device?, scope: scope?, replace, supported })
     })
+}
+
+/// One that this server does not know is not needed here either.
+fn challenge_kind(wire: i32) -> Option<ChallengeKind> {
+    match WireKind::try_from(wire) {
+        Ok(WireKind::NewPassword) => Some(ChallengeKind::NewPassword),
+        Ok(WireKind::Unspecified) | Err(_) => None,
+    }
+}
+
+/// As with a refresh token, a challenge token that cannot be one is no field at fault: the answer is to sign in again.
+fn read_completion(request: CompleteChallengeRequest) -> Result<Completion, AuthError> {
+    // No second step follows this one.
+    let CompleteChallengeRequest { challenge_token, answer, device, supported_challenges: _ } = request;
+    let mut fields = Fields::default();
+    let answer = fields.required("answer", answer);
+    let device = fields.device("device", device.unwrap_or_default());
+    let (answer, device) = fields.finish(|| answer.zip(device))?;
+    let ChallengeAnswer::NewPassword(text) = answer;
+    let new_password = Password::from_typed(&Zeroizing::new(text))?;
+    Ok(Completion { token: SecretString::from(challenge_token), new_password, device })
 }
 
 fn read_password(fields: &mut Fields, credential: PasswordCredential) -> Option<(Identifier, Password)> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use crate::auth;
+use crate::auth::challenge::{ChallengeKind, Issued};
 use crate::auth::sessions::SessionView;
 use crate::domain::permission::Tenant;
 use crate::domain::role::BoundRole;
@@ -42,6 +43,21 @@ pub fn token_pair(pair: &auth::TokenPair) -> wire::TokenPair {
         refresh_expire_time: Some(timestamp(pair.refresh_expire_time)),
         session_id: pair.session_id.to_string(),
         session_expire_time: Some(timestamp(pair.session_expire_time)),
+    }
+}
+
+pub fn sign_in((tokens, subject): (auth::TokenPair, auth::Subject)) -> wire::SignIn {
+    wire::SignIn { tokens: Some(token_pair(&tokens)), principal: Some(self::subject(subject)) }
+}
+
+pub fn challenge(issued: &Issued) -> wire::Challenge {
+    let kind = |kind: &ChallengeKind| match kind {
+        ChallengeKind::NewPassword => wire::ChallengeKind::NewPassword.into(),
+    };
+    wire::Challenge {
+        challenge_token: issued.token.expose_secret().to_owned(),
+        kinds: issued.kinds.iter().map(kind).collect(),
+        expire_time: Some(timestamp(issued.expire_time)),
     }
 }
 

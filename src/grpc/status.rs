@@ -85,6 +85,8 @@ fn log(error: &AuthError) {
         AuthError::NoSigningKey { .. } => tracing::warn!("a call was refused because no key signs at this moment"),
         AuthError::InvalidField(_)
         | AuthError::InvalidCredentials(_)
+        | AuthError::ChallengeFailed(_)
+        | AuthError::ChallengeUnsupported
         | AuthError::RefreshTokenInvalid
         | AuthError::SessionEnded(_)
         | AuthError::SessionReused(_)
@@ -148,6 +150,8 @@ impl Refusal {
                 Reason::InvalidCredentials,
                 "the sign-in failed: wrong identifier or password",
             ),
+            AuthError::ChallengeFailed(_) => Self::challenge_failed(),
+            AuthError::ChallengeUnsupported => Self::challenge_unsupported(),
             AuthError::RefreshTokenInvalid => Self::new(
                 Code::Unauthenticated,
                 Reason::RefreshTokenInvalid,
@@ -247,6 +251,17 @@ impl Refusal {
             }
             AuthError::Internal(_) => Self::new(Code::Internal, Reason::Internal, INTERNAL),
         }
+    }
+
+    /// Constant too: who guesses tokens learns nothing of those that there are.
+    fn challenge_failed() -> Self {
+        let message = "the challenge is unknown, spent or over: sign in again";
+        Self::new(Code::Unauthenticated, Reason::ChallengeFailed, message)
+    }
+
+    fn challenge_unsupported() -> Self {
+        let message = "this account needs a new password, and the front did not list CHALLENGE_KIND_NEW_PASSWORD";
+        Self::new(Code::FailedPrecondition, Reason::ChallengeUnsupported, message)
     }
 
     fn fields(violations: &[Violation]) -> Self {

@@ -35,6 +35,7 @@ use crate::proto::auth::v1::{
 };
 use crate::store::Store;
 use crate::tls::Protocol;
+use crate::vault::challenges::Challenges;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
@@ -110,6 +111,7 @@ async fn auth(directory: &std::path::Path) -> Auth {
     };
     Auth {
         sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
+        challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
         summaries: masters.sealer("summary"),
         audit: Audit::new(store.clone()).0,
         passwords: Passwords::start(&cost).unwrap(),

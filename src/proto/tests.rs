@@ -21,7 +21,7 @@ type Printer = fn(&[u8]) -> [String; 2];
 
 const PRINTERS: &[(&str, Printer)] = printers! {
     auth {
-        LoginRequest LoginResponse PasswordCredential Device TokenOptions SignIn TokenPair RefreshRequest RefreshResponse
+        LoginRequest LoginResponse CompleteChallengeRequest CompleteChallengeResponse Challenge PasswordCredential Device TokenOptions SignIn TokenPair RefreshRequest RefreshResponse
         VerifyRequest VerifyResponse Refusal Check Verdict Grant Assurance Principal RoleInTenant Freshness
         BatchVerifyRequest BatchVerifyResponse ListSessionsRequest ListSessionsResponse Session RevokeRequest
         UserSessions RevokeResponse GetKeysRequest GetKeysResponse

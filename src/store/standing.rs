@@ -26,6 +26,8 @@ pub struct Credential {
     pub user: UserId,
     pub owner: Owner,
     pub password_hash: Option<SecretString>,
+    /// The password has to be changed before it opens a session.
+    pub password_due: bool,
 }
 
 impl fmt::Debug for Credential {
@@ -39,7 +41,7 @@ macro_rules! credential_by {
         concat!(
             "SELECT ",
             now!(),
-            " AS now, feed.fence, feed.fence_at, p.hash, ",
+            " AS now, feed.fence, feed.fence_at, p.hash, p.due, ",
             owner_columns!(),
             " FROM feed LEFT JOIN users u ON u.",
             $column,
@@ -63,10 +65,15 @@ impl Store {
             .bind(canonical.as_str())
             .fetch_all(&self.reader)
             .await?;
-        let first = one(&rows)?;
-        let password_hash = first.try_get::<Option<String>, _>("hash")?.map(SecretString::from);
-        let found = sql::owner(&rows)?.map(|(user, owner)| Credential { user, owner, password_hash });
-        Ok(CredentialAnswer { now: sql::time(first, "now")?, fence: sql::fence(first)?, found })
+        credential(&rows)
+    }
+
+    /// The same of a user who is known already.
+    pub async fn credential_of(&self, user: UserId) -> Result<CredentialAnswer, StoreError> {
+        const BY_ID: &str = credential_by!("id");
+        let rows =
+            sqlx::query(BY_ID).bind(self.clock.offset_micros()).bind(user.uuid()).fetch_all(&self.reader).await?;
+        credential(&rows)
     }
 
     /// Puts a hash with today's parameters in the place of `old`; not if the password was changed meanwhile.
@@ -132,6 +139,14 @@ impl Store {
         let (now, fence) = (sql::time(first, "now")?, sql::fence(first)?);
         Ok(sql::owner(&rows)?.map(|(_, owner)| (owner, now, fence)))
     }
+}
+
+fn credential(rows: &[SqliteRow]) -> Result<CredentialAnswer, StoreError> {
+    let first = one(rows)?;
+    let password_hash = first.try_get::<Option<String>, _>("hash")?.map(SecretString::from);
+    let password_due = first.try_get::<Option<bool>, _>("due")?.unwrap_or(false);
+    let found = sql::owner(rows)?.map(|(user, owner)| Credential { user, owner, password_hash, password_due });
+    Ok(CredentialAnswer { now: sql::time(first, "now")?, fence: sql::fence(first)?, found })
 }
 
 fn one(rows: &[SqliteRow]) -> Result<&SqliteRow, StoreError> {

@@ -82,6 +82,7 @@ impl Scratch {
             id,
             profile: Self::profile(email, "", ""),
             password_hash: Some("old hash".into()),
+            password_due: false,
             request_id: None,
             bindings,
         };

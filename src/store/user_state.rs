@@ -23,6 +23,14 @@ pub enum ChangeUserError {
     Store(#[from] StoreError),
 }
 
+/// A password that a person has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// The user's, at and above which sessions live.
+    pub version: i64,
+    pub revision: Revision,
+}
+
 impl Store {
     /// How many active users hold `postern.admin` everywhere and for good.
     pub async fn administrators(&self) -> Result<i64, StoreError> {
@@ -75,16 +83,54 @@ impl Store {
         Ok(Changed { changed, revision: write.commit().await? })
     }
 
-    /// Sets a password and ends all sessions: whoever knew the old one is out.
-    pub async fn set_password(&self, id: UserId, hash: &str, audit: &AuditEvent) -> Result<Revision, ChangeUserError> {
+    /// Sets a password and ends all sessions: whoever knew the old one is out. One that is `due` is asked to be changed
+    /// at the next sign-in.
+    pub async fn set_password(
+        &self,
+        id: UserId,
+        hash: &str,
+        due: bool,
+        audit: &AuditEvent,
+    ) -> Result<Revision, ChangeUserError> {
         let mut write = self.write().await?;
         if !write.raise_floor(id, EndCause::CredentialChanged, None).await? {
             return Err(ChangeUserError::NotFound);
         }
-        write.put_password(id, hash).await?;
+        write.put_password(id, hash, due).await?;
         write.touch(id).await?;
         write.audit(audit).await?;
         Ok(write.commit().await?)
+    }
+
+    /// Puts a person's own new password in the place of one that is due, and ends all sessions; `None` if it is not due
+    /// any more, or if the user's sessions of `epoch` were ended meanwhile. So of many who hold the same permission to
+    /// do this one does it, and none after a restored vault gave them that permission back.
+    pub async fn renew_password(
+        &self,
+        id: UserId,
+        epoch: i64,
+        hash: &str,
+        audit: &AuditEvent,
+    ) -> Result<Option<Renewed>, StoreError> {
+        const IS_DUE: &str = "SELECT count(*) FROM feed, users u JOIN passwords p ON p.user_id = u.id \
+            WHERE u.id = $1 AND u.state = $2 AND u.floor <= $3 AND feed.fence <= $3 AND p.due <> 0";
+        const VERSION: &str = "SELECT version FROM users WHERE id = $1";
+        let mut write = self.write().await?;
+        let due: i64 = sqlx::query_scalar(IS_DUE)
+            .bind(id.uuid())
+            .bind(sql::ACTIVE)
+            .bind(epoch)
+            .fetch_one(write.connection())
+            .await?;
+        if due == 0 {
+            return Ok(None);
+        }
+        write.raise_floor(id, EndCause::CredentialChanged, None).await?;
+        write.put_password(id, hash, false).await?;
+        write.touch(id).await?;
+        write.audit(audit).await?;
+        let version = sqlx::query_scalar(VERSION).bind(id.uuid()).fetch_one(write.connection()).await?;
+        Ok(Some(Renewed { version, revision: write.commit().await? }))
     }
 }
 

@@ -20,6 +20,8 @@ pub struct NewUser {
     pub id: UserId,
     pub profile: Profile,
     pub password_hash: Option<SecretString>,
+    /// Whether the first sign-in asks for another password.
+    pub password_due: bool,
     /// The same id within a day gets the same user.
     pub request_id: Option<Uuid>,
     /// Granted in the same step, so that no first administrator is left without their role.
@@ -238,7 +240,7 @@ impl Write {
             .execute(self.connection())
             .await?;
         if let Some(hash) = &new.password_hash {
-            self.put_password(new.id, hash.expose_secret()).await?;
+            self.put_password(new.id, hash.expose_secret(), new.password_due).await?;
         }
         if let Some(request_id) = new.request_id {
             sqlx::query(REMEMBER).bind(request_id).bind(new.id.uuid()).bind(now).execute(self.connection()).await?;
@@ -266,11 +268,11 @@ impl Write {
         Ok(())
     }
 
-    pub(super) async fn put_password(&mut self, user: UserId, hash: &str) -> Result<(), StoreError> {
-        const PUT: &str = "INSERT INTO passwords (user_id, hash, set_at) VALUES ($1, $2, $3) \
-            ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, set_at = excluded.set_at";
+    pub(super) async fn put_password(&mut self, user: UserId, hash: &str, due: bool) -> Result<(), StoreError> {
+        const PUT: &str = "INSERT INTO passwords (user_id, hash, set_at, due) VALUES ($1, $2, $3, $4) \
+            ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, set_at = excluded.set_at, due = excluded.due";
         let now = self.now().micros();
-        sqlx::query(PUT).bind(user.uuid()).bind(hash).bind(now).execute(self.connection()).await?;
+        sqlx::query(PUT).bind(user.uuid()).bind(hash).bind(now).bind(due).execute(self.connection()).await?;
         Ok(())
     }
 }

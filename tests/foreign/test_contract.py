@@ -5,7 +5,7 @@ import unittest
 from postern.admin.v1 import admin_pb2, admin_pb2_grpc
 from postern.auth.v1 import auth_pb2, auth_pb2_grpc
 
-AUTH_RPCS = ["Login", "Refresh", "Verify", "BatchVerify", "ListSessions", "Revoke", "GetKeys"]
+AUTH_RPCS = ["Login", "CompleteChallenge", "Refresh", "Verify", "BatchVerify", "ListSessions", "Revoke", "GetKeys"]
 ADMIN_RPCS = [
     "CreateUser", "GetUser", "ListUsers", "UpdateUser", "DisableUser", "EnableUser", "DeleteUser", "SetPassword",
     "PutRole", "GetRole", "ListRoles", "DeleteRole", "ApplyPolicy",

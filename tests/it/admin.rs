@@ -93,7 +93,7 @@ fn by_id(id: &str) -> admin::GetUserRequest {
 }
 
 fn new_password(id: &str) -> admin::SetPasswordRequest {
-    admin::SetPasswordRequest { id: id.to_owned(), password: OTHER_PASSWORD.to_owned() }
+    admin::SetPasswordRequest { id: id.to_owned(), password: OTHER_PASSWORD.to_owned(), ..Default::default() }
 }
 
 /// A refusal with this code and reason.
@@ -302,7 +302,7 @@ async fn who_is_disabled_deleted_or_given_a_password_is_signed_out() {
     refused(server.login("kim", PASSWORD).await.map(drop), Code::Unauthenticated, "INVALID_CREDENTIALS");
     let tokens = server.login("kim", OTHER_PASSWORD).await.unwrap().tokens.unwrap();
     for password in ["", "short", &"x".repeat(1_025)] {
-        let request = admin::SetPasswordRequest { id: id.clone(), password: password.to_owned() };
+        let request = admin::SetPasswordRequest { id: id.clone(), password: password.to_owned(), ..Default::default() };
         refused(root.set_password(request).await, Code::InvalidArgument, "PASSWORD_REFUSED");
     }
     assert_eq!(server.verify(&tokens.access_token).await.decision(), pb::Decision::Allow);

@@ -38,6 +38,7 @@ pub(crate) async fn user(server: &Server, name: &str) -> UserId {
         id: UserId::generate(),
         profile: Profile { user_name: Some(name.parse().unwrap()), ..Profile::default() },
         password_hash: Some(hash),
+        password_due: false,
         request_id: None,
         bindings: Vec::new(),
     };

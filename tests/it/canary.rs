@@ -21,6 +21,7 @@ use crate::support::{connect, files_below, login_request};
 const RIGHT: &str = "canary-right-password-in-the-mine";
 const WRONG: &str = "canary-wrong-password-in-the-mine";
 const NEXT: &str = "canary-next-password-in-the-mine";
+const CHOSEN: &str = "canary-chosen-password-in-the-mine";
 
 /// A process with all that it says.
 struct Process {
@@ -109,6 +110,25 @@ async fn sign_in(client: &mut AuthServiceClient<Channel>, name: &str, password: 
     sign_in.tokens.unwrap()
 }
 
+/// Answers a challenge, in vain and in truth; answers its token.
+async fn change_at_login(client: &mut AuthServiceClient<Channel>, held: &pb::TokenPair) -> String {
+    client.login(login_request("kim", NEXT)).await.unwrap_err();
+    let supported_challenges = vec![pb::ChallengeKind::NewPassword.into()];
+    let replace_refresh_token = held.refresh_token.clone();
+    let able = pb::LoginRequest { supported_challenges, replace_refresh_token, ..login_request("kim", NEXT) };
+    let answer = client.login(able).await.unwrap().into_inner();
+    let Some(pb::login_response::Outcome::Challenge(challenge)) = answer.outcome else { panic!("no challenge") };
+    let token = challenge.challenge_token;
+    let spoilt = format!("{}~", &token[..token.len() - 1]);
+    for (token, password) in [(&spoilt, WRONG), (&token, NEXT), (&token, CHOSEN), (&token, CHOSEN)] {
+        let answer = Some(pb::complete_challenge_request::Answer::NewPassword(password.to_owned()));
+        let request = pb::CompleteChallengeRequest { challenge_token: token.clone(), answer, ..Default::default() };
+        client.complete_challenge(request).await.map(drop).unwrap_or_default();
+    }
+    sign_in(client, "kim", CHOSEN).await;
+    token
+}
+
 /// Goes through the calls, and answers the secrets that were in them.
 async fn use_it(channel: Channel, first_password: &str) -> Vec<String> {
     let mut client = AuthServiceClient::new(channel.clone());
@@ -155,15 +175,19 @@ async fn use_it(channel: Channel, first_password: &str) -> Vec<String> {
         let request = pb::RefreshRequest { refresh_token: refresh_token.clone(), ..Default::default() };
         client.refresh(request).await.map(drop).unwrap_or_default();
     }
-    let set = admin::SetPasswordRequest { id: kim, password: NEXT.to_owned() };
-    office.set_password(as_person(set, &root.access_token)).await.unwrap();
+    let set = admin::SetPasswordRequest { id: kim, password: NEXT.to_owned(), ..Default::default() };
+    office.set_password(as_person(set.clone(), &root.access_token)).await.unwrap();
     tokens.push(sign_in(&mut client, "kim", NEXT).await);
     for refresh_token in [&last.refresh_token, &tokens.last().unwrap().refresh_token] {
         let target = Some(pb::revoke_request::Target::RefreshToken(refresh_token.clone()));
         client.revoke(pb::RevokeRequest { target, ..Default::default() }).await.unwrap();
     }
+    let set = admin::SetPasswordRequest { must_change_password: true, ..set };
+    office.set_password(as_person(set, &root.access_token)).await.unwrap();
+    let challenge = change_at_login(&mut client, tokens.last().unwrap()).await;
     let mut secrets: Vec<String> =
-        [RIGHT, WRONG, NEXT, first_password, "canary-client-secret"].map(ToOwned::to_owned).into();
+        [RIGHT, WRONG, NEXT, CHOSEN, first_password, "canary-client-secret"].map(ToOwned::to_owned).into();
+    secrets.extend([challenge[4..].to_owned(), challenge]);
     for pair in tokens.iter().chain([&root]) {
         // Of a token the parts that make it one: a header or a subject alone opens nothing.
         secrets.extend(pair.access_token.split('.').skip(1).map(ToOwned::to_owned));

@@ -203,7 +203,11 @@ fn good_messages(user: &str, issuer: &str, key: &str) -> BTreeMap<&'static str, 
         ("DeleteUser", of(&admin::DeleteUserRequest { id: id.clone(), note: String::new() })),
         (
             "SetPassword",
-            of(&admin::SetPasswordRequest { id: id.clone(), password: crate::support::PASSWORD.to_owned() }),
+            of(&admin::SetPasswordRequest {
+                id: id.clone(),
+                password: crate::support::PASSWORD.to_owned(),
+                ..Default::default()
+            }),
         ),
         ("PutRole", of(&admin::PutRoleRequest { role: Some(role()) })),
         ("GetRole", of(&admin::GetRoleRequest { id: "harmless".to_owned() })),

@@ -29,7 +29,7 @@ async fn login(channel: &Channel, user_name: &str, password: &str) -> Result<pb:
     let mut client = AuthServiceClient::new(channel.clone());
     match client.login(login_request(user_name, password)).await?.into_inner().outcome {
         Some(pb::login_response::Outcome::SignIn(sign_in)) => Ok(sign_in.tokens.unwrap()),
-        None => panic!("no outcome"),
+        _ => panic!("no sign-in"),
     }
 }
 

@@ -73,7 +73,11 @@ async fn a_new_password_replaces_the_old_one_at_once_and_keeps_the_rules() {
     let server = Server::quick().await;
     let someone = server.someone().await;
     let admin = server.admin(&someone.admin);
-    let set = |password: &str| admin::SetPasswordRequest { id: someone.id.clone(), password: password.to_owned() };
+    let set = |password: &str| admin::SetPasswordRequest {
+        id: someone.id.clone(),
+        password: password.to_owned(),
+        ..Default::default()
+    };
     let status = admin.set_password(set("too short")).await.unwrap_err();
     assert_eq!(reason(&status), "PASSWORD_REFUSED");
     assert!(knows(&server, PASSWORD).await, "a refused change changes nothing");

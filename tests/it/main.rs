@@ -17,6 +17,7 @@ mod support;
 mod admin;
 mod architecture;
 mod canary;
+mod challenge;
 mod cli;
 mod contract;
 mod crash;

@@ -25,7 +25,7 @@ pub(crate) async fn add(server: &Server, profile: Profile, password: Option<&str
         None => None,
     };
     let id = UserId::generate();
-    let new = NewUser { id, profile, password_hash, request_id: None, bindings: Vec::new() };
+    let new = NewUser { id, profile, password_hash, password_due: false, request_id: None, bindings: Vec::new() };
     server.auth.store.create_user(&new, &event(AuditKind::UserCreated, id)).await.unwrap();
     id
 }
@@ -42,14 +42,14 @@ pub(crate) async fn sign_in(server: &Server) -> pb::TokenPair {
 }
 
 pub(crate) async fn set_password(server: &Server, id: UserId, password: &str) {
-    let request = admin::SetPasswordRequest { id: id.to_string(), password: password.to_owned() };
+    let request = admin::SetPasswordRequest { id: id.to_string(), password: password.to_owned(), ..Default::default() };
     administrator(server).await.set_password(request).await.unwrap();
 }
 
 /// A password that was hashed elsewhere, in one step: for races.
 pub(crate) async fn set_hash(server: &Server, id: UserId, hash: &SecretString) {
     let event = event(AuditKind::PasswordSet, id);
-    let revision = server.auth.store.set_password(id, hash.expose_secret(), &event).await.unwrap();
+    let revision = server.auth.store.set_password(id, hash.expose_secret(), false, &event).await.unwrap();
     server.auth.feed.catch_up(revision).await;
 }
 

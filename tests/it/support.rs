@@ -144,7 +144,7 @@ impl Server {
         let answer = self.client().login(login_request(identifier, password)).await?.into_inner();
         match answer.outcome {
             Some(pb::login_response::Outcome::SignIn(sign_in)) => Ok(sign_in),
-            None => panic!("no outcome"),
+            _ => panic!("no sign-in"),
         }
     }
 

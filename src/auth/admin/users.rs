@@ -23,9 +23,16 @@ const DELETE: &str = "postern:users:delete";
 /// A user to be made.
 pub struct CreateUser {
     pub profile: Profile,
-    pub password: Option<Password>,
+    pub password: Option<NewPassword>,
     /// Makes a retry safe.
     pub request_id: Option<Uuid>,
+}
+
+/// A password that an administrator sets.
+pub struct NewPassword {
+    pub password: Password,
+    /// The next sign-in asks for another one, which the administrator does not know.
+    pub due: bool,
 }
 
 /// Which users to list, in the order of their ids.
@@ -47,16 +54,17 @@ impl Auth {
         let id = UserId::generate();
         let act = Act::new(call, bearer, "CreateUser").on(id);
         self.permit(&act, WRITE, None)?;
-        let password_hash = match create.password {
-            Some(password) => {
+        let CreateUser { profile, password, request_id } = create;
+        let mut event = act.event(AuditKind::UserCreated, self.clock.now());
+        let (password_hash, password_due) = match password {
+            Some(NewPassword { password, due }) => {
                 password.check_new(self.rules.password_min_length)?;
-                Some(self.passwords.hash(password).await?)
+                note_due(&mut event, due);
+                (Some(self.passwords.hash(password).await?), due)
             }
-            None => None,
+            None => (None, false),
         };
-        let CreateUser { profile, request_id, .. } = create;
-        let new = NewUser { id, profile, password_hash, request_id, bindings: Vec::new() };
-        let event = act.event(AuditKind::UserCreated, self.clock.now());
+        let new = NewUser { id, profile, password_hash, password_due, request_id, bindings: Vec::new() };
         let created = self.store.create_user(&new, &event).await.map_err(|why| match why {
             CreateUserError::Taken(what) => taken(what),
             CreateUserError::UnknownRole(_) => AuthError::internal(why),
@@ -154,15 +162,17 @@ impl Auth {
         call: &Call,
         bearer: &Bearer,
         id: UserId,
-        password: Password,
+        password: NewPassword,
     ) -> Result<Revision, AuthError> {
         let act = Act::new(call, bearer, "SetPassword").on(id);
-        let event = self.change_of(&act, WRITE, id, AuditKind::PasswordSet, "").await?;
+        let NewPassword { password, due } = password;
+        let mut event = self.change_of(&act, WRITE, id, AuditKind::PasswordSet, "").await?;
         password.check_new(self.rules.password_min_length)?;
+        note_due(&mut event, due);
         let hash = self.passwords.hash(password).await?;
         // Again: the hash waited in a queue, and meanwhile the user may have been given what the actor does not hold.
         self.stay_above(&act, id).await?;
-        let set = self.store.set_password(id, hash.expose_secret(), &event).await;
+        let set = self.store.set_password(id, hash.expose_secret(), due, &event).await;
         self.changed(set.map(|revision| Changed { changed: true, revision }), &event).await
     }
 
@@ -194,6 +204,12 @@ impl Auth {
         })?;
         log_if(changed, event);
         Ok(self.seen(revision).await)
+    }
+}
+
+fn note_due(event: &mut AuditEvent, due: bool) {
+    if due {
+        event.detail.push(("must_change", "true".to_owned()));
     }
 }
 

@@ -55,6 +55,7 @@ impl Bench {
             id,
             profile: Profile { user_name, ..Profile::default() },
             password_hash: None,
+            password_due: false,
             request_id: None,
             bindings: Vec::new(),
         };

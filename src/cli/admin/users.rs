@@ -17,6 +17,8 @@ use crate::proto::admin::v1::{
     SetPasswordRequest, UpdateUserRequest, User, UserState,
 };
 
+const WILL_CHANGE: &str = "They choose another one at their next sign-in.\n";
+
 pub(super) async fn run(caller: &Caller, command: Users) -> Result<Answer, Failure> {
     match command {
         Users::List { query, state, limit } => list(caller, query.unwrap_or_default(), state, limit).await,
@@ -49,12 +51,17 @@ pub(super) async fn run(caller: &Caller, command: Users) -> Result<Answer, Failu
             let text = format!("Deleted {} for good.\n", plain(&user));
             Ok(Answer::new(answer, text))
         }
-        Users::SetPassword { user } => {
+        Users::SetPassword { user, must_change } => {
             let id = user_id(caller, &user).await?;
             let password = prompt::new_password("New password: ")?;
-            let request = SetPasswordRequest { id, password: password.expose_secret().to_owned() };
+            let request = SetPasswordRequest {
+                id,
+                password: password.expose_secret().to_owned(),
+                must_change_password: must_change,
+            };
             let answer = caller.admin(request, async |mut client, request| client.set_password(request).await).await?;
-            let text = format!("Set the password of {}. All their sessions are over.\n", plain(&user));
+            let will_change = if must_change { WILL_CHANGE } else { "" };
+            let text = format!("Set the password of {}. All their sessions are over.\n{will_change}", plain(&user));
             Ok(Answer::new(answer, text))
         }
     }
@@ -85,12 +92,18 @@ async fn create(caller: &Caller, args: CreateUser) -> Result<Answer, Failure> {
     };
     let user = new_user(args.identifier, args.fields)?;
     // Made once for all attempts, so that a repeated call creates one user.
-    let request = CreateUserRequest { user: Some(user), password, request_id: Uuid::now_v7().to_string() };
+    let request = CreateUserRequest {
+        user: Some(user),
+        password,
+        must_change_password: args.must_change,
+        request_id: Uuid::now_v7().to_string(),
+    };
     let answer = caller.admin(request, async |mut client, request| client.create_user(request).await).await?;
     let user = answer.user.clone().unwrap_or_default();
     let name = name_of(&user);
+    let will_change = if args.must_change { WILL_CHANGE } else { "" };
     let text = format!(
-        "Created {} (user {}).\nNext: postern admin bindings grant {} ROLE --tenant TENANT\n",
+        "Created {} (user {}).\n{will_change}Next: postern admin bindings grant {} ROLE --tenant TENANT\n",
         plain(name),
         plain(&user.id),
         plain(&shell_word(name)),

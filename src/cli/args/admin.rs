@@ -76,7 +76,12 @@ pub(in crate::cli) enum Users {
         yes: bool,
     },
     /// Set a user's password and end all their sessions
-    SetPassword { user: String },
+    SetPassword {
+        user: String,
+        /// The user must choose another one at the next sign-in
+        #[arg(long)]
+        must_change: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -95,6 +100,9 @@ pub(in crate::cli) struct CreateUser {
     /// Without a password: the user cannot sign in with one until it is set
     #[arg(long)]
     pub(in crate::cli) no_password: bool,
+    /// The user must choose another password at the first sign-in
+    #[arg(long, conflicts_with = "no_password")]
+    pub(in crate::cli) must_change: bool,
 }
 
 #[derive(Args)]

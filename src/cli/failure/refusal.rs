@@ -53,7 +53,8 @@ pub(super) fn advice(reason: Option<Reason>, code: Code, around: Circumstances<'
     match (reason, code) {
         (
             Some(
-                Reason::SessionEnded
+                Reason::ChallengeFailed
+                | Reason::SessionEnded
                 | Reason::SessionReused
                 | Reason::RefreshTokenInvalid
                 | Reason::TokenInvalid
@@ -68,6 +69,10 @@ pub(super) fn advice(reason: Option<Reason>, code: Code, around: Circumstances<'
         (Some(Reason::PermissionMissing), _) => {
             Some("An administrator can tell why: postern admin explain USER PERMISSION".to_owned())
         }
+        (Some(Reason::ChallengeUnsupported), _) => Some(
+            "Sign in on a terminal to be asked for the new one, or put it into a file: --new-password-file FILE"
+                .to_owned(),
+        ),
         (Some(Reason::EtagMismatch), _) => Some("Somebody else changed it: read it again, then repeat".to_owned()),
         (Some(Reason::TenantRequired), _) => Some("Name a tenant: postern login --tenant TENANT".to_owned()),
         (Some(Reason::ClientUnauthenticated | Reason::ClientNotAllowed), _) => {
@@ -110,8 +115,8 @@ pub(in crate::cli) const fn short(reason: Reason) -> Option<&'static str> {
         Reason::Unspecified => return None,
         Reason::InvalidField => "the input was refused",
         Reason::InvalidCredentials => "the sign-in failed: wrong name or password",
-        Reason::ChallengeFailed => "the challenge was not met",
-        Reason::ChallengeUnsupported => "this account needs a second step that this program does not offer",
+        Reason::ChallengeFailed => "too late: this sign-in is spent or over",
+        Reason::ChallengeUnsupported => "the password is right, and it has to be changed before you are signed in",
         Reason::ReauthenticationRequired => "this needs a fresh sign-in",
         Reason::RefreshTokenInvalid => "the stored refresh token is not one of this server's",
         Reason::SessionEnded => "this session is over",
@@ -161,6 +166,8 @@ const fn says_it_all(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::InvalidCredentials
+            | Reason::ChallengeFailed
+            | Reason::ChallengeUnsupported
             | Reason::RefreshTokenInvalid
             | Reason::SessionReused
             | Reason::TokenInvalid

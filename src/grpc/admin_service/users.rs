@@ -5,7 +5,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::auth::Auth;
-use crate::auth::admin::users::{CreateUser, ListUsers};
+use crate::auth::admin::users::{CreateUser, ListUsers, NewPassword};
 use crate::auth::error::AuthError;
 use crate::domain::account::{Email, IDENTIFIER_BYTES_MAX, Identifier, Profile, User, UserName, UserState};
 use crate::domain::id::UserId;
@@ -104,17 +104,18 @@ pub(super) async fn set_password(
     request: Request<wire::SetPasswordRequest>,
 ) -> Result<wire::SetPasswordResponse, AuthError> {
     let (call, bearer) = admit(auth, &request)?;
-    let wire::SetPasswordRequest { id, password } = request.into_inner();
+    let wire::SetPasswordRequest { id, password, must_change_password } = request.into_inner();
     let text = Zeroizing::new(password);
     let mut fields = Fields::default();
     let id = fields.parse("id", &id);
     let id = fields.finish(|| id)?;
-    let revision = auth.set_password(&call, &bearer, id, Password::from_typed(&text)?).await?.to_string();
+    let password = NewPassword { password: Password::from_typed(&text)?, due: must_change_password };
+    let revision = auth.set_password(&call, &bearer, id, password).await?.to_string();
     Ok(wire::SetPasswordResponse { revision })
 }
 
 fn read_create(request: wire::CreateUserRequest) -> Result<CreateUser, AuthError> {
-    let wire::CreateUserRequest { user, password, request_id } = request;
+    let wire::CreateUserRequest { user, password, must_change_password, request_id } = request;
     let text = Zeroizing::new(password);
     let mut fields = Fields::default();
     let profile = fields.required("user", user).and_then(|user| read_new(&mut fields, user));
@@ -126,8 +127,12 @@ fn read_create(request: wire::CreateUserRequest) -> Result<CreateUser, AuthError
             None
         }
     };
+    if must_change_password && text.is_empty() {
+        fields.refuse("must_change_password", "must not be set without a password");
+    }
     let profile = fields.finish(|| profile)?;
-    let password = if text.is_empty() { None } else { Some(Password::from_typed(&text)?) };
+    let new = |password| NewPassword { password, due: must_change_password };
+    let password = if text.is_empty() { None } else { Some(new(Password::from_typed(&text)?)) };
     Ok(CreateUser { profile, password, request_id })
 }
 

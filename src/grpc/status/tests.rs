@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::auth::error::{CredentialFault, Engine};
+use crate::auth::error::{ChallengeFault, CredentialFault, Engine};
 use crate::domain::id::SessionId;
 use crate::domain::password::PasswordRule;
 use crate::domain::standing::EndCause;
@@ -37,6 +37,8 @@ fn every_error() -> Vec<AuthError> {
             Violation { field: "require[3].permission".into(), problem: "must be a permission".into() },
         ]),
         AuthError::InvalidCredentials(CredentialFault::WrongPassword),
+        AuthError::ChallengeFailed(ChallengeFault::Expired),
+        AuthError::ChallengeUnsupported,
         AuthError::RefreshTokenInvalid,
         AuthError::SessionEnded(End { cause: EndCause::EndedByAdmin, time: Timestamp::from_micros(1_500_000) }),
         AuthError::SessionReused(SessionId::from_uuid(uuid::Uuid::nil())),
@@ -65,6 +67,7 @@ fn every_error() -> Vec<AuthError> {
         AuthError::TenantRequired,
         AuthError::PasswordRefused(PasswordRule::TooShort { min_length: 12 }),
         AuthError::PasswordRefused(PasswordRule::TooLong),
+        AuthError::PasswordRefused(PasswordRule::Unchanged),
         AuthError::Overloaded { retry_after: Duration::from_millis(750) },
         AuthError::Unavailable { engine: Engine::Store, source: "SELECT at /var/lib/secret".into() },
         AuthError::NoSigningKey { retry_after: Duration::from_millis(1_900) },

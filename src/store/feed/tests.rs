@@ -155,7 +155,7 @@ async fn a_hundred_changes_of_one_thing_are_read_once() {
         scratch.role(&format!("r{number}"), &[]).await;
     }
     scratch.store.disable_user(user, &scratch.audit()).await.unwrap();
-    scratch.store.set_password(user, "hash", &scratch.audit()).await.unwrap();
+    scratch.store.set_password(user, "hash", false, &scratch.audit()).await.unwrap();
     let learned = scratch.learned(before).await;
     assert_eq!(learned.cursor.id, before.id + 102);
     let roles = learned.changes.iter().map(|change| match change {

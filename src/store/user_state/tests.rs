@@ -53,12 +53,12 @@ async fn a_new_password_ends_sessions() {
     let user = scratch.user("kim@example.com", Vec::new()).await;
     let before = scratch.owner(user).await.version;
     scratch.clock.advance(Duration::from_secs(1));
-    scratch.store.set_password(user, "new hash", &scratch.audit()).await.unwrap();
+    scratch.store.set_password(user, "new hash", false, &scratch.audit()).await.unwrap();
     let owner = scratch.owner(user).await;
     assert!(owner.floor.version > before && owner.roles_at == before);
     assert_eq!(owner.floor.cause, EndCause::CredentialChanged);
     assert!(scratch.store.replace_password_hash(user, "new hash", "x").await.unwrap());
-    let nobody = scratch.store.set_password(UserId::generate(), "x", &scratch.audit()).await;
+    let nobody = scratch.store.set_password(UserId::generate(), "x", false, &scratch.audit()).await;
     assert!(matches!(nobody, Err(ChangeUserError::NotFound)));
 }
 

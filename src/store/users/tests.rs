@@ -7,7 +7,14 @@ use crate::domain::id::SessionId;
 use crate::store::testing::{Scratch, bound};
 
 fn new(profile: Profile) -> NewUser {
-    NewUser { id: UserId::generate(), profile, password_hash: None, request_id: None, bindings: Vec::new() }
+    NewUser {
+        id: UserId::generate(),
+        profile,
+        password_hash: None,
+        password_due: false,
+        request_id: None,
+        bindings: Vec::new(),
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::bench::{Bench, ISSUER, check, password, role};
+use super::bench::{Bench, ISSUER, check, password, role, to_keep};
 use crate::auth::admin::explain::{Explanation, Refusal, Subject};
 use crate::auth::error::AuthError;
 use crate::domain::id::{PrincipalId, UserId};
@@ -108,7 +108,7 @@ async fn a_dead_token_is_told_why() {
     assert!(matches!(forged.refusal, Some(Refusal::Token(TokenFault::Invalid(_)))));
 
     let token = bench.sign_in_for("kim", ISSUER).await;
-    bench.auth.set_password(&bench.call, &admin, kim, password()).await.unwrap();
+    bench.auth.set_password(&bench.call, &admin, kim, to_keep(password())).await.unwrap();
     let dead = explain_token(&bench, &token, "a:b", "").await;
     assert_eq!(dead.refusal, Some(Refusal::Token(TokenFault::Revoked)));
     let steps = told(&dead);

@@ -12,14 +12,14 @@ use tokio_util::task::TaskTracker;
 use crate::auth::admin::bindings::ListBindings;
 use crate::auth::admin::explain::{Explanation, Subject};
 use crate::auth::admin::roles::ApplyPolicy;
-use crate::auth::admin::users::{CreateUser, ListUsers};
+use crate::auth::admin::users::{CreateUser, ListUsers, NewPassword};
 use crate::auth::audit::Audit;
 use crate::auth::clients::Clients;
 use crate::auth::error::AuthError;
 use crate::auth::feed::FeedTask;
 use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
-use crate::auth::login::Login;
+use crate::auth::login::{Login, Outcome};
 use crate::auth::master_key::MasterKeys;
 use crate::auth::passwords::{HashSettings, Passwords};
 use crate::auth::{Auth, Call, Rules, event};
@@ -36,6 +36,7 @@ use crate::domain::role::{BoundRole, Role, RoleId};
 use crate::domain::session::{Device, TokenScope};
 use crate::domain::time::Timestamp;
 use crate::store::{Binding, BindingFilter, NewUser, ProfileChange, Store, UserKey};
+use crate::vault::challenges::Challenges;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{Bearer, CACHE_BYTES_DEFAULT, Check, Settings, Verifier};
 
@@ -80,6 +81,7 @@ impl Bench {
             HashSettings { memory_kib: 64, iterations: 1, parallelism: 1, threads: NonZeroUsize::MIN, queue: 64 };
         let auth = Auth {
             sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
+            challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
             summaries: masters.sealer("summary"),
             passwords: Passwords::start(&cost).unwrap(),
             clients: Clients::development(client),
@@ -112,6 +114,7 @@ impl Bench {
             id,
             profile: Profile { user_name: Some(name.parse().unwrap()), ..Profile::default() },
             password_hash: Some(self.auth.passwords.hash(password()).await.unwrap()),
+            password_due: false,
             request_id: None,
             bindings: roles.iter().map(|(role, tenant)| bound(role, tenant, None)).collect(),
         };
@@ -144,13 +147,17 @@ impl Bench {
         scope: TokenScope,
     ) -> Result<String, AuthError> {
         let identifier = Identifier::from_typed(name).unwrap();
-        let login = Login { identifier, password, device: Device::default(), scope, replace: None };
-        Ok(self.auth.login(&self.call, login).await?.0.access_token.expose_secret().to_owned())
+        let login =
+            Login { identifier, password, device: Device::default(), scope, replace: None, supported: Vec::new() };
+        match self.auth.login(&self.call, login).await? {
+            Outcome::SignedIn(issued) => Ok(issued.0.access_token.expose_secret().to_owned()),
+            Outcome::Challenged(_) => panic!("nobody's password is due here"),
+        }
     }
 
     pub(super) async fn create(&self, bearer: &Bearer, name: &str) -> Result<(User, Revision), AuthError> {
         let profile = Profile { user_name: Some(name.parse().unwrap()), ..Profile::default() };
-        let create = CreateUser { profile, password: Some(password()), request_id: None };
+        let create = CreateUser { profile, password: Some(to_keep(password())), request_id: None };
         self.auth.create_user(&self.call, bearer, create).await
     }
 
@@ -235,6 +242,11 @@ fn client() -> Client {
         },
         roles: vec![bound("postern.front", "", None), bound("postern.backend", "", None)],
     }
+}
+
+/// A password that stays until it is changed.
+pub(super) fn to_keep(password: Password) -> NewPassword {
+    NewPassword { password, due: false }
 }
 
 pub(super) fn password() -> Password {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::bench::{self, Bench, ISSUER, beyond, password, role};
+use super::bench::{self, Bench, ISSUER, beyond, password, role, to_keep};
 use crate::auth::admin::users::{CreateUser, ListUsers};
 use crate::auth::error::AuthError;
 use crate::domain::account::{Profile, UserState};
@@ -23,7 +23,7 @@ async fn a_user_is_made_once() {
     let request_id = Some(Uuid::now_v7());
     let create = |email: &str| CreateUser {
         profile: Profile { email: Some(email.parse().unwrap()), ..Profile::default() },
-        password: Some(password()),
+        password: Some(to_keep(password())),
         request_id,
     };
     let (first, _) = auth.create_user(call, &admin, create("kim@example.com")).await.unwrap();
@@ -43,11 +43,11 @@ async fn passwords_keep_to_the_rule() {
     let (auth, call) = (&bench.auth, &bench.call);
     let kim = bench.user("kim", &[]).await;
     let short = || Password::from_typed("14 code points").unwrap();
-    let set = auth.set_password(call, &admin, kim, short()).await;
+    let set = auth.set_password(call, &admin, kim, to_keep(short())).await;
     assert!(matches!(set, Err(AuthError::PasswordRefused(PasswordRule::TooShort { min_length: 15 }))));
-    let create = CreateUser { profile: Profile::default(), password: Some(short()), request_id: None };
+    let create = CreateUser { profile: Profile::default(), password: Some(to_keep(short())), request_id: None };
     assert!(matches!(auth.create_user(call, &admin, create).await, Err(AuthError::PasswordRefused(_))));
-    let nobody = auth.set_password(call, &admin, UserId::generate(), password()).await;
+    let nobody = auth.set_password(call, &admin, UserId::generate(), to_keep(password())).await;
     assert!(matches!(nobody, Err(AuthError::NotFound { what: "user" })));
 }
 
@@ -58,7 +58,7 @@ async fn a_new_password_ends_all_sessions() {
     let kim = bench.user("kim", &[]).await;
     let token = bench.sign_in_for("kim", ISSUER).await;
     let new = || Password::from_typed("another long password").unwrap();
-    bench.auth.set_password(&bench.call, &admin, kim, new()).await.unwrap();
+    bench.auth.set_password(&bench.call, &admin, kim, to_keep(new())).await.unwrap();
     // The change was seen here before its answer.
     assert!(revoked(&bench.auth.administrator(&token)));
     assert!(bench.sign_in_with("kim", password(), TokenScope::default()).await.is_err());
@@ -135,7 +135,7 @@ async fn helpers_do_not_touch_who_is_stronger() {
     let bearer = bench.sign_in("helper").await;
     let (auth, call) = (&bench.auth, &bench.call);
     for (target, pattern) in [(boss, "postern:**"), (clerk, "orders:*")] {
-        assert_eq!(beyond(auth.set_password(call, &bearer, target, password()).await), pattern);
+        assert_eq!(beyond(auth.set_password(call, &bearer, target, to_keep(password())).await), pattern);
         assert_eq!(beyond(auth.update_user(call, &bearer, target, None, bench::renamed("x")).await), pattern);
         assert_eq!(beyond(auth.disable_user(call, &bearer, target, "").await), pattern);
         assert_eq!(beyond(auth.enable_user(call, &bearer, target, "").await), pattern);
@@ -143,9 +143,9 @@ async fn helpers_do_not_touch_who_is_stronger() {
     }
     assert_eq!(bench.audited("authz_fail").await.len(), 10);
     auth.update_user(call, &bearer, helper, None, bench::renamed("me")).await.unwrap();
-    auth.set_password(call, &bearer, equal, password()).await.unwrap();
+    auth.set_password(call, &bearer, equal, to_keep(password())).await.unwrap();
     bench.create(&bearer, "new").await.unwrap();
-    auth.set_password(call, &admin, clerk, password()).await.unwrap();
+    auth.set_password(call, &admin, clerk, to_keep(password())).await.unwrap();
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn who_becomes_stronger_while_the_password_is_hashed_is_not_touched() {
     bench.hash_slowly();
 
     let new = Password::from_typed("another long password").unwrap();
-    let set = bench.auth.set_password(&bench.call, &helper, kim, new);
+    let set = bench.auth.set_password(&bench.call, &helper, kim, to_keep(new));
     let promote = async {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         bench.grant(&admin, kim, "postern.admin", "").await.unwrap();

@@ -49,11 +49,12 @@ fn all_faults_of_a_new_user_are_told() {
             ..Default::default()
         }),
         password: String::new(),
+        must_change_password: true,
         request_id: "1".into(),
     };
     assert_eq!(
         paths(read_create(request)),
-        ["user.external_id", "user.email", "user.user_name", "user.display_name", "request_id"]
+        ["user.external_id", "user.email", "user.user_name", "user.display_name", "request_id", "must_change_password"]
     );
     assert_eq!(paths(read_create(wire::CreateUserRequest::default())), ["user"]);
 }
@@ -74,11 +75,12 @@ fn a_new_user_may_be_anybody() {
             ..Default::default()
         }),
         password: "a".repeat(BYTES_MAX),
+        must_change_password: true,
         request_id: USER.into(),
     };
     let read = read_create(request).unwrap();
     assert_eq!(read.profile.email.unwrap().as_given(), "Kim@example.com");
-    assert!(read.profile.email_verified && read.password.is_some() && read.request_id.is_some());
+    assert!(read.profile.email_verified && read.password.is_some_and(|new| new.due) && read.request_id.is_some());
 }
 
 #[test]
