@@ -77,7 +77,7 @@ export class Guard {
   // </region>
 }
 
-// The one token of the call. Which of two would count is not for us to guess.
+// The token of the call. Of two, Node's HTTP/2 hands on the first and hides the other.
 function bearer(metadata) {
   const credentials = metadata.get('authorization');
   return credentials.length === 1 ? /^bearer (\S+)$/i.exec(credentials[0])?.[1] : undefined;
