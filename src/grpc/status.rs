@@ -141,6 +141,7 @@ impl Refusal {
         Self { retry: Some(retry), ..self }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table, which is read best whole")]
     fn of(error: &AuthError) -> Self {
         match error {
             AuthError::InvalidField(violations) => Self::fields(violations),
