@@ -13,7 +13,7 @@ use tonic::{Request, Status};
 
 use auth::auth_service_client::AuthServiceClient;
 
-#[expect(clippy::pedantic, reason = "generated code")]
+#[expect(clippy::all, clippy::pedantic, reason = "generated code")]
 pub mod auth {
     tonic::include_proto!("postern.auth.v1");
 }
