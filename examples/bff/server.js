@@ -8,7 +8,11 @@ import { credentials, Metadata, status } from '@grpc/grpc-js';
 import { connect, credential, load } from '../node/postern.js';
 import { Sessions, Visit } from './session.js';
 
-const { BFF_LISTEN = '127.0.0.1:7501', BFF_ORIGIN = 'http://localhost:7501', ORDERS_SERVER = '127.0.0.1:7401' } = process.env;
+const {
+  BFF_LISTEN = '127.0.0.1:7501',
+  BFF_ORIGIN = 'http://localhost:7501',
+  ORDERS_SERVER = '127.0.0.1:7401',
+} = process.env;
 
 const postern = connect();
 const ourCredential = credential();

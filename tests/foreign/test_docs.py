@@ -1,4 +1,4 @@
-"""The documents for callers and operators: what they show is in the examples, what they tell to type works, links lead somewhere."""
+"""The pages for callers and operators: what they show is in the examples, what they tell to type works, links lead on."""
 
 import os
 import pathlib

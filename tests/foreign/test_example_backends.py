@@ -26,12 +26,14 @@ class BackendCase(ServerCase):
         cls.ids = people(cls())
         cls.backend = start_backend(cls.KIND, cls.server)
         cls.addClassCleanup(cls.backend.stop)
-        cls.use(cls.backend)
-
-    @classmethod
-    def use(cls, backend):
-        channel, cls.orders = orders_at(backend.address)
+        channel, cls.orders = orders_at(cls.backend.address)
         cls.addClassCleanup(channel.close)
+
+    def at_once(self, backend):
+        """As `orders`, for calls that shall fail."""
+        channel, orders = orders_at(backend.address, is_patient=False)
+        self.addCleanup(channel.close)
+        return orders
 
     def assertRefused(self, code, message, call, request, metadata):
         refused = self.refused(call, request, metadata=metadata)
@@ -100,22 +102,20 @@ class Backend:
             in_shop(tokens.access_token),
         )
 
-    def test_what_has_no_rule_is_closed(self):
-        call = self.orders_channel_call("/orders.v1.OrderService/DeleteOrder")
-        refused = self.refused(call, b"", metadata=in_shop(self.token("kim")))
-        self.assertEqual(refused.code, grpc.StatusCode.UNIMPLEMENTED)
-
-    def orders_channel_call(self, path):
+    def test_what_is_not_there_is_closed(self):
         channel, _ = orders_at(self.backend.address)
         self.addCleanup(channel.close)
-        return channel.unary_unary(path)
+        call = channel.unary_unary("/orders.v1.OrderService/DeleteOrder")
+        refused = self.refused(call, b"", metadata=in_shop(self.token("kim")))
+        self.assertEqual(refused.code, grpc.StatusCode.UNIMPLEMENTED)
 
     def test_a_server_that_does_not_answer_lets_nobody_in_and_denies_nobody(self):
         kim, lee = self.token("kim"), self.token("lee")
         self.orders.ListOrders(LIST, metadata=in_shop(kim))
+        orders = self.at_once(self.backend)
         with Stopped(self.server):
             for metadata in (in_shop(kim), in_shop(lee), in_shop("no.token.at-all")):
-                self.assertAway(self.orders.RefundOrder, REFUND, metadata)
+                self.assertAway(orders.RefundOrder, REFUND, metadata)
             # What asks for nothing needs nobody to say yes.
             self.orders.ListPrices(orders_pb2.ListPricesRequest())
         answer = self.orders.RefundOrder(REFUND, metadata=in_shop(kim), timeout=PATIENCE_SECONDS)
@@ -131,9 +131,7 @@ class Backend:
             secret.flush()
             backend = start_backend(self.KIND, self.server, POSTERN_CLIENT_SECRET_FILE=secret.name)
             self.addCleanup(backend.stop)
-            channel, orders = orders_at(backend.address)
-            self.addCleanup(channel.close)
-            self.assertAway(orders.ListOrders, LIST, in_shop(self.token("kim")))
+            self.assertAway(self.at_once(backend).ListOrders, LIST, in_shop(self.token("kim")))
         # Whoever runs it is told.
         self.assertIn("no verdict from Postern", backend.said)
 
