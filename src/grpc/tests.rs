@@ -23,7 +23,7 @@ use crate::auth::keyring::Keyring;
 use crate::auth::master_key::MasterKeys;
 use crate::auth::passwords::{HashSettings, Passwords};
 use crate::clock::Clock;
-use crate::domain::client::{Client, SessionPolicy};
+use crate::domain::client::{Origin, Registration, SessionPolicy};
 use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
 use crate::proto::auth::v1::auth_service_client::AuthServiceClient;
@@ -79,43 +79,39 @@ async fn auth(directory: &std::path::Path) -> Auth {
         cache_bytes: CACHE_BYTES_DEFAULT,
     }));
     let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
+    let role = |name: &str| BoundRole { role: name.parse().unwrap(), scope: Scope::Everywhere, expires_at: None };
+    let built_in = Registration {
+        audience: issuer.clone(),
+        token_audiences: vec![issuer.clone()],
+        roles: vec![role("postern.front"), role("postern.backend")],
+        ..Registration::new("dev".parse().unwrap(), Origin::BuiltIn)
+    };
+    let server = SessionPolicy {
+        access_ttl: Duration::from_mins(10),
+        idle_ttl: Duration::from_hours(1),
+        absolute_ttl: Duration::from_hours(2),
+        refresh_grace: Duration::from_secs(30),
+        max_per_user: 10,
+    };
+    let clients = Arc::new(Clients::new(server, Vec::new(), Some(built_in)).unwrap());
     let (feed, mut task) = FeedTask::new(
         store.clone(),
         Arc::clone(&verifier),
         Arc::clone(&keyring),
+        Arc::clone(&clients),
         clock.clone(),
         Duration::from_secs(1),
     );
     task.load().await.unwrap();
     let one = NonZeroUsize::MIN;
     let cost = HashSettings { memory_kib: 19_456, iterations: 2, parallelism: 1, threads: one, queue: 1 };
-    let role = |name: &str| BoundRole { role: name.parse().unwrap(), scope: Scope::Everywhere, expires_at: None };
-    let built_in = Client {
-        id: "dev".parse().unwrap(),
-        audience: issuer.clone(),
-        token_audiences: vec![issuer.clone()],
-        session_policy: SessionPolicy {
-            access_ttl: Duration::from_mins(10),
-            idle_ttl: Duration::from_hours(1),
-            absolute_ttl: Duration::from_hours(2),
-            refresh_grace: Duration::from_secs(30),
-            max_per_user: 10,
-        },
-        roles: vec![role("postern.front"), role("postern.backend")],
-    };
     Auth {
         sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
         summaries: masters.sealer("summary"),
         audit: Audit::new(store.clone()).0,
         passwords: Passwords::start(&cost).unwrap(),
-        clients: Clients::development(built_in),
-        rules: Rules {
-            issuer,
-            late_repeats: true,
-            password_min_length: 12,
-            absolute_ttl_max: Duration::from_hours(2),
-            jwks_max_age: Duration::from_mins(5),
-        },
+        clients,
+        rules: Rules { issuer, late_repeats: true, password_min_length: 12, jwks_max_age: Duration::from_mins(5) },
         store,
         verifier,
         keyring,

@@ -79,12 +79,18 @@ pub(crate) async fn grant_until(
     expires_at: Option<Timestamp>,
 ) -> Revision {
     let bound = BoundRole { role: role.parse().unwrap(), scope: scope(tenant), expires_at };
-    let (_, revision) = server.auth.store.grant(user, &bound, &PrincipalId::User(user), &event()).await.unwrap();
+    let (_, revision) =
+        server.auth.store.grant(&PrincipalId::User(user), &bound, &PrincipalId::User(user), &event()).await.unwrap();
     seen(server, revision).await
 }
 
 pub(crate) async fn withdraw(server: &Server, user: UserId, role: &str, tenant: &str) -> Revision {
-    let changed = server.auth.store.withdraw(user, &role.parse().unwrap(), &scope(tenant), &event()).await.unwrap();
+    let changed = server
+        .auth
+        .store
+        .withdraw(&PrincipalId::User(user), &role.parse().unwrap(), &scope(tenant), &event())
+        .await
+        .unwrap();
     seen(server, changed.revision).await
 }
 
