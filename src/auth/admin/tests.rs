@@ -4,12 +4,15 @@ mod access;
 mod bench;
 mod people;
 
+use std::time::Duration;
+
 use bench::{Bench, beyond, missing, role};
 
 use crate::auth::admin::roles::ApplyPolicy;
 use crate::auth::error::AuthError;
+use crate::domain::id::ClientId;
 use crate::domain::role::RoleFault;
-use crate::store::BindingFilter;
+use crate::store::{BindingFilter, ClientChange};
 use crate::verifier::TokenFault;
 
 #[tokio::test]
@@ -26,6 +29,7 @@ async fn every_method_demands_its_permission() {
     let nobody = bench.user("nobody", &[]).await;
     let kim = bench.sign_in("nobody").await;
     let auth = &bench.auth;
+    let web: ClientId = "web".parse().unwrap();
     let all = [
         ("postern:users:write", missing(bench.create(&kim, "new").await)),
         ("postern:users:read", missing(auth.get_user(&kim, &bench::by_id(nobody)).await)),
@@ -43,6 +47,11 @@ async fn every_method_demands_its_permission() {
         ("postern:bindings:write", missing(bench.grant(&kim, nobody, "postern.backend", "").await)),
         ("postern:bindings:write", missing(bench.withdraw(&kim, nobody, "postern.backend", "").await)),
         ("postern:bindings:read", missing(auth.list_bindings(&kim, &bench::bindings_of(nobody)).await)),
+        ("postern:clients:write", missing(auth.create_client(&kim, bench::client("web"), true).await.map(drop))),
+        ("postern:clients:read", missing(auth.list_clients(&kim, None, 10).await)),
+        ("postern:clients:write", missing(auth.update_client(&kim, &web, None, ClientChange::default()).await)),
+        ("postern:clients:write", missing(auth.rotate_client_secret(&kim, &web, Duration::ZERO).await)),
+        ("postern:clients:write", missing(auth.delete_client(&kim, &web).await)),
         ("postern:keys:read", missing(auth.list_keys(&kim, None, 10).await)),
         ("postern:access:explain", missing(bench.explain(&kim, nobody, "a:b", "").await)),
         ("postern:sessions:revoke", missing(auth.end_all_sessions(&kim, bench::ISSUER, "").await)),

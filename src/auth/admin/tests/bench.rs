@@ -69,7 +69,7 @@ impl Bench {
             serve_stale: false,
             cache_bytes: CACHE_BYTES_DEFAULT,
         }));
-        let clients = Arc::new(Clients::new(SESSION_POLICY, Vec::new(), Some(client())).unwrap());
+        let clients = Arc::new(Clients::new(SESSION_POLICY, Vec::new(), Some(built_in())).unwrap());
         let call = Call { client: clients.anonymous().unwrap(), request_id: "request".to_owned() };
         let made = event(AuditKind::KeyCreated, &call, clock.now());
         store.insert_first_key(&keyring.make(1).unwrap(), &made).await.unwrap();
@@ -231,13 +231,17 @@ impl Bench {
     }
 }
 
-fn client() -> Registration {
+fn built_in() -> Registration {
     Registration {
         audience: ISSUER.to_owned(),
         token_audiences: vec![ISSUER.to_owned(), OTHER_AUDIENCE.to_owned()],
         roles: vec![bound("postern.front", "", None), bound("postern.backend", "", None)],
         ..Registration::new("dev".parse().unwrap(), Origin::BuiltIn)
     }
+}
+
+pub(super) fn client(id: &str) -> Registration {
+    Registration::new(id.parse().unwrap(), Origin::Store)
 }
 
 pub(super) fn password() -> Password {
