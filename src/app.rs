@@ -1,5 +1,6 @@
 //! Composition: settings in, a running service out. The only room that knows all others; it decides nothing.
 
+mod clients;
 mod data_dir;
 mod first_start;
 mod ports;
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::data_dir::DataDir;
 use crate::app::ports::Ports;
 use crate::auth::audit::Audit;
-use crate::auth::clients::Clients;
+use crate::auth::clients::ClientConflict;
 use crate::auth::feed::FeedTask;
 use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
@@ -26,9 +27,7 @@ use crate::auth::passwords::{HashSettings, Passwords};
 use crate::auth::{Auth, Rules};
 use crate::clock::Clock;
 use crate::config::{self, Config, Profile, WhenStale};
-use crate::domain::client::{Client, SessionPolicy};
-use crate::domain::permission::Scope;
-use crate::domain::role::BoundRole;
+use crate::domain::id::ClientId;
 use crate::grpc::{self, GrpcParts};
 use crate::http;
 use crate::listener::Patience;
@@ -41,8 +40,6 @@ use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
 
-/// The development client, which acts for calls without a credential. Its id is reserved.
-const DEVELOPMENT_CLIENT: &str = "dev";
 /// Where the gateway will serve the discovery document; fixed at the first start of a development server.
 const DEVELOPMENT_ISSUER: &str = "http://127.0.0.1:7302";
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
@@ -70,6 +67,10 @@ pub enum StartError {
     #[error("{place} holds another master key {number} than the one this store was made with")]
     MasterKeyForeign { number: u8, place: String },
     #[error("{0}")]
+    Clients(#[from] ClientConflict),
+    #[error("client `{id}` in [[clients]]: its secret cannot be used: {wrong}")]
+    ClientSecret { id: ClientId, wrong: String },
+    #[error("{0}")]
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -95,6 +96,18 @@ impl StartError {
             Self::MasterKeyForeign { .. } => {
                 Some("put back the key file that belongs to this data directory; nothing was changed".into())
             }
+            Self::Clients(ClientConflict::AlsoStored { id }) => Some(format!(
+                "take it out of [[clients]], or start without it and delete the other:  postern admin clients delete {id}"
+            )),
+            Self::Clients(ClientConflict::Reserved { .. }) => Some("give it another id in [[clients]]".into()),
+            Self::Clients(_) => {
+                Some("leave it to one of them in [[clients]]; what AdminService registered is changed there".into())
+            }
+            Self::ClientSecret { .. } => Some(
+                "it must be `pcs_` and 32 random bytes:  \
+                 printf 'pcs_%s' \"$(openssl rand 32 | basenc --base64url | tr -d =)\""
+                    .into(),
+            ),
             _ => None,
         };
         hint.into_iter().collect()
@@ -178,10 +191,13 @@ impl App {
             serve_stale: config.feed.when_stale == WhenStale::Serve,
             cache_bytes: CACHE_BYTES_DEFAULT,
         }));
+        let clients = Arc::new(clients::clients(&config, &issuer)?);
+        clients.check(&store.clients().await?)?;
         let (feed, mut feed_task) = FeedTask::new(
             store.clone(),
             Arc::clone(&verifier),
             Arc::clone(&keyring),
+            Arc::clone(&clients),
             clock.clone(),
             config.feed.poll_interval,
         );
@@ -190,7 +206,6 @@ impl App {
         let passwords = Passwords::start(&hash_settings(&config.passwords)).map_err(internal)?;
         let administrator = first_start::administrator(&store, &passwords, &data, first).await?;
         let (audit, audit_task) = Audit::new(store.clone());
-        let policy = session_policy(&config);
         let signing = keyring.signing_or_next(clock.now()).map_err(internal)?;
 
         let background = TaskTracker::new();
@@ -206,12 +221,11 @@ impl App {
             sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
             challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
             summaries: masters.sealer("summary"),
-            clients: Clients::development(development_client(&issuer, policy)?),
+            clients,
             rules: Rules {
                 issuer: issuer.clone(),
                 late_repeats: config.refresh.late_repeats,
                 password_min_length: config.passwords.min_length,
-                absolute_ttl_max: config.sessions.absolute_ttl,
                 jwks_max_age: JWKS_MAX_AGE,
                 keys: KeyRules {
                     algorithm: config.keys.algorithm,
@@ -353,30 +367,6 @@ fn hash_settings(passwords: &config::Passwords) -> HashSettings {
         threads: NonZeroUsize::new(passwords.threads).unwrap_or(NonZeroUsize::MIN),
         queue: passwords.queue,
     }
-}
-
-fn session_policy(config: &Config) -> SessionPolicy {
-    SessionPolicy {
-        access_ttl: config.tokens.access_ttl,
-        idle_ttl: config.sessions.idle_ttl,
-        absolute_ttl: config.sessions.absolute_ttl,
-        refresh_grace: config.sessions.refresh_grace,
-        max_per_user: config.sessions.max_per_user as usize,
-    }
-}
-
-fn development_client(issuer: &str, session_policy: SessionPolicy) -> Result<Client, StartError> {
-    let bound = |role: &str| -> Result<BoundRole, StartError> {
-        let role = role.parse().map_err(internal)?;
-        Ok(BoundRole { role, scope: Scope::Everywhere, expires_at: None })
-    };
-    Ok(Client {
-        id: DEVELOPMENT_CLIENT.parse().map_err(internal)?,
-        audience: issuer.to_owned(),
-        token_audiences: vec![issuer.to_owned()],
-        session_policy,
-        roles: vec![bound("postern.front")?, bound("postern.backend")?],
-    })
 }
 
 /// Frees what has outlived its use. Nothing is judged by it.

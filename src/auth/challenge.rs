@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::error::{AuthError, ChallengeFault};
 use crate::auth::login::Outcome;
+use crate::auth::needs;
 use crate::auth::passwords::Check;
 use crate::auth::sign_in::Proven;
 use crate::auth::{Auth, Call, event};
@@ -109,7 +110,7 @@ impl Auth {
     /// Sets the new password, ends the user's sessions and opens one. Needs `postern:auth:login` of the client. A password
     /// that breaks a rule leaves the challenge as it was.
     pub async fn complete_challenge(&self, call: &Call, completion: Completion) -> Result<Outcome, AuthError> {
-        self.demand(call, "postern:auth:login")?;
+        self.demand(call, &needs::LOGIN)?;
         let Completion { token, new_password, device } = completion;
         // Costs nothing, so it is no attempt.
         new_password.check_new(self.rules.password_min_length)?;

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::auth::challenge::{ChallengeKind, Issued};
 use crate::auth::error::{AuthError, CredentialFault};
+use crate::auth::needs;
 use crate::auth::passwords::Check;
 use crate::auth::sign_in::Proven;
 use crate::auth::{Auth, Call, Subject, TokenPair, event, scope};
@@ -36,7 +37,7 @@ pub enum Outcome {
 impl Auth {
     /// Signs a person in. Needs `postern:auth:login` of the client.
     pub async fn login(&self, call: &Call, login: Login) -> Result<Outcome, AuthError> {
-        self.demand(call, "postern:auth:login")?;
+        self.demand(call, &needs::LOGIN)?;
         let scope = scope(&call.client, &login.scope)?;
         let answer = self.store.credential(&login.identifier).await?;
         let now = answer.now;

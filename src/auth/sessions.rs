@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use std::time::Duration;
 
 use crate::auth::error::AuthError;
+use crate::auth::needs::{self, Need};
 use crate::auth::{Auth, Call, event};
 use crate::domain::audit::AuditKind;
 use crate::domain::change::{EndedSession, Revision};
@@ -68,8 +69,8 @@ type Judged = (Session, Option<End>);
 impl Auth {
     /// One page of sessions, newest first, and whether there are more.
     pub async fn list_sessions(&self, call: &Call, list: ListSessions) -> Result<(Vec<SessionView>, bool), AuthError> {
-        let asker = self.person_or_client(call, list.token.as_ref(), "postern:sessions:read")?;
-        let user = self.whose(asker.as_ref(), list.user, "postern:sessions:read")?;
+        let asker = self.person_or_client(call, list.token.as_ref(), &needs::SESSIONS_READ)?;
+        let user = self.whose(asker.as_ref(), list.user, &needs::SESSIONS_READ)?;
         let own = asker.as_ref().map(|asker| &asker.identity).filter(|identity| identity.user() == user);
         let current = own.map(Identity::session);
         let (judged, remembered) = tokio::join!(self.judged_sessions(user), async {
@@ -99,48 +100,43 @@ impl Auth {
     /// Ends sessions. One that is unknown, foreign or over already is no error.
     pub async fn revoke(&self, call: &Call, revoke: Revoke) -> Result<Revoked, AuthError> {
         if let Target::Token(token) = &revoke.target {
-            self.demand(call, "postern:accounts:act")?;
+            self.demand(call, &needs::ACT)?;
             let end = End { cause: EndCause::Logout, time: self.clock.now() };
             return self.end_by_token(call, token, end).await;
         }
-        let asker = self.person_or_client(call, revoke.token.as_ref(), "postern:sessions:revoke")?;
+        let asker = self.person_or_client(call, revoke.token.as_ref(), &needs::SESSIONS_REVOKE)?;
         match revoke.target {
             Target::Session { session, user } => {
-                let user = self.whose(asker.as_ref(), user, "postern:sessions:revoke")?;
+                let user = self.whose(asker.as_ref(), user, &needs::SESSIONS_REVOKE)?;
                 self.end_one(call, asker.as_ref(), user, session, &revoke.note).await
             }
             Target::User { user, keep_current } => {
-                let user = self.whose(asker.as_ref(), user, "postern:sessions:revoke")?;
+                let user = self.whose(asker.as_ref(), user, &needs::SESSIONS_REVOKE)?;
                 self.end_user(call, asker.as_ref(), user, keep_current, &revoke.note).await
             }
             Target::Token(_) => Err(AuthError::internal("handled above")),
         }
     }
 
-    /// The person behind `token`, or nobody if the client asks for itself, which needs `permission`.
+    /// The person behind `token`, or nobody if the client asks for itself, which needs `need`.
     fn person_or_client(
         &self,
         call: &Call,
         token: Option<&SecretString>,
-        permission: &'static str,
+        need: &Need,
     ) -> Result<Option<Bearer>, AuthError> {
         use secrecy::ExposeSecret as _;
         match token {
             Some(token) => {
-                self.demand(call, "postern:accounts:act")?;
+                self.demand(call, &needs::ACT)?;
                 self.asker(call, token.expose_secret()).map(Some)
             }
-            None => self.demand(call, permission).map(|()| None),
+            None => self.demand(call, need).map(|()| None),
         }
     }
 
-    /// Whose sessions are meant; those of others need `permission`.
-    fn whose(
-        &self,
-        asker: Option<&Bearer>,
-        user: Option<UserId>,
-        permission: &'static str,
-    ) -> Result<UserId, AuthError> {
+    /// Whose sessions are meant; those of others need `need`.
+    fn whose(&self, asker: Option<&Bearer>, user: Option<UserId>, need: &Need) -> Result<UserId, AuthError> {
         let own = asker.map(|asker| asker.identity.user());
         match (user, own) {
             (None, Some(own)) => Ok(own),
@@ -148,7 +144,7 @@ impl Auth {
             (None, None) => Err(AuthError::field("user_id", "must be named when no access_token says who asks")),
             (Some(user), _) => {
                 if let Some(asker) = asker {
-                    self.demand_of(asker, permission, None)?;
+                    self.demand_of(asker, need)?;
                 }
                 Ok(user)
             }

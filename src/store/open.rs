@@ -45,6 +45,7 @@ fn migrations() -> Migrator {
     };
     Migrator::with_migrations(vec![
         one(1, "core", include_str!("../../migrations/sqlite/0001_core.sql")),
+        one(2, "clients", include_str!("../../migrations/sqlite/0002_clients.sql")),
         one(3, "password due", include_str!("../../migrations/sqlite/0003_password_due.sql")),
     ])
 }

@@ -19,6 +19,7 @@ mod architecture;
 mod canary;
 mod challenge;
 mod cli;
+mod clients;
 mod contract;
 mod crash;
 mod docs;

@@ -1,14 +1,14 @@
 //! Signing keys: what there are, the next one, and the end of one.
 
+use crate::auth::Auth;
+use crate::auth::admin::caller::Caller;
 use crate::auth::admin::{Act, page};
 use crate::auth::error::AuthError;
-use crate::auth::{Auth, Call};
 use crate::domain::audit::AuditKind;
 use crate::domain::change::Revision;
 use crate::domain::key::plan::states;
 use crate::domain::key::{Algorithm, KeyState, StoredKey};
 use crate::store::KeyEvents;
-use crate::verifier::Bearer;
 
 const READ: &str = "postern:keys:read";
 const WRITE: &str = "postern:keys:write";
@@ -21,12 +21,11 @@ impl Auth {
     /// page before.
     pub async fn list_keys(
         &self,
-        call: &Call,
-        bearer: &Bearer,
+        caller: &Caller,
         after: Option<&str>,
         page_size: u32,
     ) -> Result<(Vec<(StoredKey, KeyState)>, bool), AuthError> {
-        let act = Act::new(call, bearer, "ListKeys");
+        let act = Act::new(caller, "ListKeys");
         self.permit(&act, READ, None)?;
         let keys = self.store.keys().await?;
         let plans: Vec<_> = keys.iter().map(StoredKey::plan).collect();
@@ -42,11 +41,10 @@ impl Auth {
     /// Publishes a new key of `algorithm`, or as configured; it signs when every cache has had time to see it.
     pub async fn rotate_key(
         &self,
-        call: &Call,
-        bearer: &Bearer,
+        caller: &Caller,
         algorithm: Option<Algorithm>,
     ) -> Result<(KeyView, Revision), AuthError> {
-        let act = Act::new(call, bearer, "RotateKey");
+        let act = Act::new(caller, "RotateKey");
         self.permit(&act, WRITE, None)?;
         let new = self.make_key(algorithm.unwrap_or(self.rules.keys.algorithm))?;
         let mut event = act.event(AuditKind::KeyCreated, self.clock.now());
@@ -63,12 +61,11 @@ impl Auth {
     /// Takes a key out of service. Told twice, it is done once.
     pub async fn retire_key(
         &self,
-        call: &Call,
-        bearer: &Bearer,
+        caller: &Caller,
         kid: &str,
         immediately: bool,
     ) -> Result<(KeyView, Revision), AuthError> {
-        let act = Act::new(call, bearer, "RetireKey").on(kid);
+        let act = Act::new(caller, "RetireKey").on(kid);
         self.permit(&act, WRITE, None)?;
         // Made in any case: whether it is needed shows inside the transaction only.
         let new = self.make_key(self.rules.keys.algorithm)?;

@@ -2,12 +2,13 @@
 
 use uuid::Uuid;
 
+use crate::auth::Auth;
+use crate::auth::admin::caller::Caller;
 use crate::auth::admin::{Act, log_if, note};
 use crate::auth::error::AuthError;
-use crate::auth::{Auth, Call};
 use crate::domain::audit::AuditKind;
 use crate::domain::change::Revision;
-use crate::verifier::{Bearer, Freshness};
+use crate::verifier::Freshness;
 
 /// What a replica says of itself.
 #[derive(Clone, Debug)]
@@ -23,14 +24,8 @@ pub struct ServerInfo {
 impl Auth {
     /// Ends everybody's sessions, the caller's among them. `confirm` must be the issuer, so that nobody does it to the
     /// wrong server or by a slip.
-    pub async fn end_all_sessions(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        confirm: &str,
-        words: &str,
-    ) -> Result<Revision, AuthError> {
-        let act = Act::new(call, bearer, "EndAllSessions");
+    pub async fn end_all_sessions(&self, caller: &Caller, confirm: &str, words: &str) -> Result<Revision, AuthError> {
+        let act = Act::new(caller, "EndAllSessions");
         self.permit(&act, "postern:sessions:revoke", None)?;
         if confirm != self.rules.issuer {
             return Err(AuthError::field("confirm", "must be the issuer of this server, typed in full"));
@@ -43,8 +38,8 @@ impl Auth {
     }
 
     /// Which server this is, and how current.
-    pub fn server_info(&self, call: &Call, bearer: &Bearer) -> Result<ServerInfo, AuthError> {
-        let act = Act::new(call, bearer, "GetServerInfo");
+    pub fn server_info(&self, caller: &Caller) -> Result<ServerInfo, AuthError> {
+        let act = Act::new(caller, "GetServerInfo");
         self.permit(&act, "postern:server:read", None)?;
         Ok(ServerInfo {
             version: env!("CARGO_PKG_VERSION"),

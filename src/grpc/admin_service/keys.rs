@@ -19,14 +19,14 @@ pub(super) async fn list(
     auth: &Auth,
     request: Request<wire::ListKeysRequest>,
 ) -> Result<wire::ListKeysResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::ListKeysRequest { page_size, page_token } = request.into_inner();
     let pages = Pages(&["ListKeys"]);
     let mut fields = Fields::default();
     let page_size = fields.page_size(page_size, PAGE_SIZE_MAX);
     let after = pages.read(&mut fields, &page_token, |last| Some(last.to_owned()));
     let page_size = fields.finish(|| page_size)?;
-    let (keys, more) = auth.list_keys(&call, &bearer, after.as_deref(), page_size).await?;
+    let (keys, more) = auth.list_keys(&caller, after.as_deref(), page_size).await?;
     let next = keys.last().filter(|_| more).map(|(last, _)| pages.token(&last.kid));
     Ok(wire::ListKeysResponse {
         keys: keys.into_iter().map(render_key).collect(),
@@ -38,9 +38,9 @@ pub(super) async fn rotate(
     auth: &Auth,
     request: Request<wire::RotateKeyRequest>,
 ) -> Result<wire::RotateKeyResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let algorithm = read_algorithm(&request.into_inner().algorithm)?;
-    let (key, revision) = auth.rotate_key(&call, &bearer, algorithm).await?;
+    let (key, revision) = auth.rotate_key(&caller, algorithm).await?;
     Ok(wire::RotateKeyResponse { key: Some(render_key(key)), revision: revision.to_string() })
 }
 
@@ -48,12 +48,12 @@ pub(super) async fn retire(
     auth: &Auth,
     request: Request<wire::RetireKeyRequest>,
 ) -> Result<wire::RetireKeyResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::RetireKeyRequest { id, immediately } = request.into_inner();
     if !(1..=ID_BYTES_MAX).contains(&id.len()) {
         return Err(AuthError::field("id", "must be the id of a key, as ListKeys has it"));
     }
-    let (key, revision) = auth.retire_key(&call, &bearer, &id, immediately).await?;
+    let (key, revision) = auth.retire_key(&caller, &id, immediately).await?;
     Ok(wire::RetireKeyResponse { key: Some(render_key(key)), revision: revision.to_string() })
 }
 

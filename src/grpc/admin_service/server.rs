@@ -20,9 +20,9 @@ pub(super) async fn explain(
     auth: &Auth,
     request: Request<wire::ExplainAccessRequest>,
 ) -> Result<wire::ExplainAccessResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let (subject, check) = read_explain(request.into_inner())?;
-    let Explanation { refusal, steps, revision } = auth.explain_access(&call, &bearer, &subject, &check).await?;
+    let Explanation { refusal, steps, revision } = auth.explain_access(&caller, &subject, &check).await?;
     Ok(wire::ExplainAccessResponse {
         allowed: refusal.is_none(),
         reason: refusal.map_or(Reason::Unspecified, reason).into(),
@@ -38,12 +38,12 @@ pub(super) async fn end_all_sessions(
     auth: &Auth,
     request: Request<wire::EndAllSessionsRequest>,
 ) -> Result<wire::EndAllSessionsResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::EndAllSessionsRequest { confirm, note } = request.into_inner();
     let mut fields = Fields::default();
     let note = fields.note("note", note);
     let note = fields.finish(|| note)?;
-    let revision = auth.end_all_sessions(&call, &bearer, &confirm, &note).await?.to_string();
+    let revision = auth.end_all_sessions(&caller, &confirm, &note).await?.to_string();
     Ok(wire::EndAllSessionsResponse { revision })
 }
 
@@ -51,8 +51,8 @@ pub(super) fn info(
     auth: &Auth,
     request: &Request<wire::GetServerInfoRequest>,
 ) -> Result<wire::GetServerInfoResponse, AuthError> {
-    let (call, bearer) = admit(auth, request)?;
-    let ServerInfo { version, schema_version, replica, freshness } = auth.server_info(&call, &bearer)?;
+    let caller = admit(auth, request)?;
+    let ServerInfo { version, schema_version, replica, freshness } = auth.server_info(&caller)?;
     Ok(wire::GetServerInfoResponse {
         version: version.to_owned(),
         schema_version: i32::try_from(schema_version).unwrap_or(i32::MAX),
@@ -75,6 +75,7 @@ fn read_explain(request: wire::ExplainAccessRequest) -> Result<(Subject, Check),
 fn reason(refusal: Refusal) -> Reason {
     match refusal {
         Refusal::Unknown => Reason::NotFound,
+        Refusal::ClientDisabled => Reason::ClientUnauthenticated,
         Refusal::Token(fault) => token_reason(fault),
         Refusal::PermissionMissing => Reason::PermissionMissing,
     }
