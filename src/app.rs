@@ -3,6 +3,7 @@
 mod clients;
 mod data_dir;
 mod first_start;
+mod hardening;
 mod ports;
 
 use std::io;
@@ -40,8 +41,6 @@ use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
 
-/// Where the gateway will serve the discovery document; fixed at the first start of a development server.
-const DEVELOPMENT_ISSUER: &str = "http://127.0.0.1:7302";
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 const PURGE_EVERY: Duration = Duration::from_hours(1);
 
@@ -64,6 +63,8 @@ pub enum StartError {
     MasterKey { wrong: String },
     #[error("the master key is missing: {}", .path.display())]
     MasterKeyLost { path: PathBuf },
+    #[error("there is no master key yet: {} does not exist", .path.display())]
+    MasterKeyNotMade { path: PathBuf },
     #[error("{place} holds another master key {number} than the one this store was made with")]
     MasterKeyForeign { number: u8, place: String },
     #[error("{0}")]
@@ -93,6 +94,9 @@ impl StartError {
             Self::MasterKeyLost { .. } => Some(
                 "put the key file back from your backups; without it sessions and signing keys cannot be opened".into(),
             ),
+            Self::MasterKeyNotMade { .. } => {
+                Some("in production nobody makes it up: postern master-key new, and keep it apart from the data".into())
+            }
             Self::MasterKeyForeign { .. } => {
                 Some("put back the key file that belongs to this data directory; nothing was changed".into())
             }
@@ -177,11 +181,8 @@ impl App {
 
         let config::Store::Sqlite { path } = &config.store;
         let store = Store::open(path, clock.clone()).await?;
-        let (masters, master_key_created) = first_start::master_keys(&config.keys.master, &store).await?;
-        let issuer = match &config.issuer.url {
-            Some(url) => url.clone(),
-            None => store.fix_setting("issuer", DEVELOPMENT_ISSUER).await?,
-        };
+        let (masters, master_key_created) = first_start::master_keys(&config, &store).await?;
+        let issuer = first_start::issuer(&config, &store).await?;
         let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
         first_start::signing_key(&store, &keyring, &masters, config.keys.algorithm).await?;
 
@@ -204,7 +205,10 @@ impl App {
         feed_task.load().await.map_err(internal)?;
 
         let passwords = Passwords::start(&hash_settings(&config.passwords)).map_err(internal)?;
-        let administrator = first_start::administrator(&store, &passwords, &data, first).await?;
+        let administrator = match config.profile {
+            Profile::Development => first_start::administrator(&store, &passwords, &data, first).await?,
+            Profile::Production => first_start::nobody_made_up(&store).await?,
+        };
         let (audit, audit_task) = Audit::new(store.clone());
         let signing = keyring.signing_or_next(clock.now()).map_err(internal)?;
 
@@ -265,6 +269,7 @@ impl App {
             admin: ports.admin().or(config.listen.admin),
             operations: ports.operations().unwrap_or(config.listen.operations),
             tls: ports.tls.is_some(),
+            // A stranger need not be told what there is to call.
             reflection: config.profile == Profile::Development,
             administrator,
             elapsed: clock.moment().since(began),
@@ -332,6 +337,9 @@ pub async fn serve(
     first_password: FirstPassword,
     started: impl FnOnce(&StartReport),
 ) -> Result<(), StartError> {
+    if config.profile == Profile::Production {
+        hardening::keep_memory_private().map_err(internal)?;
+    }
     let app = App::start(config, Clock::default(), first_password).await?;
     // Before anybody is told: whoever waits for that may ask at once, and would end the process without a drain.
     let asked = asked_to_stop();

@@ -7,10 +7,12 @@
 
 mod defaults;
 mod fault;
+mod production;
 mod read;
 mod reader;
 mod secret;
 mod source;
+mod surroundings;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,7 @@ use crate::domain::id::ClientId;
 use crate::domain::key::Algorithm;
 use crate::domain::role::RoleId;
 
-pub use fault::{ConfigError, Fault};
+pub use fault::{ConfigError, Fault, in_columns};
 pub use reader::Setting;
 pub use secret::{SecretError, SecretSource};
 pub use source::{Source, Sources};
@@ -222,18 +224,60 @@ pub enum LogFormat {
     Json,
 }
 
+/// Settings that can be used, and how they came about.
+pub struct Loaded {
+    pub config: Config,
+    /// Each that there is, with what holds and where it was written.
+    pub settings: Vec<Setting>,
+    /// What the operator should know.
+    pub warnings: Vec<Fault>,
+}
+
+impl Loaded {
+    /// Holds the settings against this machine: files, memory. Makes nothing.
+    ///
+    /// # Errors
+    /// With every fault that was found.
+    pub fn look_around(mut self) -> Result<Self, ConfigError> {
+        let judgement = surroundings::judge(&self.config);
+        let at = |finding: production::Finding| finding.at(|key| reader::source_of(&self.settings, key));
+        let faults: Vec<Fault> = judgement.refusals.into_iter().map(at).collect();
+        let warnings: Vec<Fault> = judgement.warnings.into_iter().map(at).collect();
+        self.warnings.extend(warnings);
+        if faults.is_empty() { Ok(self) } else { Err(ConfigError::new(faults)) }
+    }
+}
+
 impl Config {
     /// Reads all layers.
     ///
     /// # Errors
     /// With every fault that was found, not only the first.
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
+        Self::load_all(sources).map(|loaded| loaded.config)
+    }
+
+    /// As [`Config::load`], with all that there is to tell about them.
+    ///
+    /// # Errors
+    /// With every fault that was found, not only the first.
+    pub fn load_all(sources: Sources) -> Result<Loaded, ConfigError> {
         let mut report = reader::Report::default();
         let root = source::merge(sources, &mut report.faults)?;
         let config = reader::Section::read_root(root, &mut report, read::config);
         report.judge_unknown_keys();
+        let mut warnings = Vec::new();
+        if config.profile == Profile::Production {
+            let source_of = |key: &str| reader::source_of(&report.settings, key);
+            let judgement = production::judge(&config, source_of);
+            warnings = judgement.warnings.into_iter().map(|finding| finding.at(source_of)).collect();
+            // What is wrong by itself was told already, and holds a default here that nobody chose.
+            let fresh = judgement.refusals.into_iter().filter(|finding| !report.is_at_fault(&finding.key));
+            let fresh: Vec<Fault> = fresh.map(|finding| finding.at(source_of)).collect();
+            report.faults.extend(fresh);
+        }
         match report.faults {
-            faults if faults.is_empty() => Ok(config),
+            faults if faults.is_empty() => Ok(Loaded { config, settings: report.settings, warnings }),
             faults => Err(ConfigError::new(faults)),
         }
     }

@@ -10,7 +10,7 @@ use crate::app::data_dir::{DataDir, write_private};
 use crate::auth::keyring::Keyring;
 use crate::auth::master_key::MasterKeys;
 use crate::auth::passwords::Passwords;
-use crate::config::{SecretError, SecretSource};
+use crate::config::{self, Config, SecretError, SecretSource};
 use crate::domain::account::Profile;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::id::UserId;
@@ -23,6 +23,9 @@ use crate::store::{CreateUserError, KeyCheck, NewUser, Store, UserKey};
 const ADMINISTRATOR: &str = "admin";
 const PASSWORD_FILE: &str = "initial-admin-password";
 const BOOTSTRAPPED: &str = "bootstrapped";
+const ISSUER: &str = "issuer";
+/// Where the gateway will serve the discovery document; fixed at the first start of a development server.
+const DEVELOPMENT_ISSUER: &str = "http://127.0.0.1:7302";
 
 /// The administrator that the first start made.
 #[derive(Debug)]
@@ -49,11 +52,16 @@ pub enum FirstPassword {
     WriteToFile,
 }
 
-/// Opens the master keys, or makes the first if the store has never seen one. Answers whether it made one.
-pub(super) async fn master_keys(source: &SecretSource, store: &Store) -> Result<(MasterKeys, bool), StartError> {
+/// Opens the master keys, or makes the first if the store has never seen one and this is development. Answers whether it
+/// made one.
+pub(super) async fn master_keys(config: &Config, store: &Store) -> Result<(MasterKeys, bool), StartError> {
+    let source = &config.keys.master;
     let is_new = !store.has_master_keys().await?;
     let (text, made) = match (source.open(), source) {
         (Ok(text), _) => (text, false),
+        (Err(SecretError::Missing { path }), _) if is_new && config.profile == config::Profile::Production => {
+            return Err(StartError::MasterKeyNotMade { path });
+        }
         (Err(SecretError::Missing { .. }), SecretSource::File(path)) if is_new => {
             let text = MasterKeys::generate().map_err(|why| StartError::MasterKey { wrong: why.to_string() })?;
             write_private(path, text.expose_secret())
@@ -71,6 +79,25 @@ pub(super) async fn master_keys(source: &SecretSource, store: &Store) -> Result<
         }
     }
     Ok((keys, made))
+}
+
+/// Who issues the tokens. Development may leave it to the first start; production writes it down, so that it can tell of a
+/// change.
+pub(super) async fn issuer(config: &Config, store: &Store) -> Result<String, StartError> {
+    let Some(url) = &config.issuer.url else {
+        return match config.profile {
+            config::Profile::Development => Ok(store.fix_setting(ISSUER, DEVELOPMENT_ISSUER).await?),
+            config::Profile::Production => Err(StartError::Internal("production without issuer.url".into())),
+        };
+    };
+    if config.profile == config::Profile::Production
+        && let Some(before) = store.replace_setting(ISSUER, url).await?
+        && before != *url
+    {
+        // Not refused: it may be meant, and putting the old one back makes the old tokens good again.
+        tracing::warn!(%before, now = %url, "the issuer has changed: every token that is out is refused from now on");
+    }
+    Ok(url.clone())
 }
 
 /// Makes the first signing key unless there is one.
@@ -114,6 +141,16 @@ pub(super) async fn administrator(
     };
     create_administrator(store, hash).await?;
     Ok(Some(NewAdministrator { user: ADMINISTRATOR.to_owned(), password: shown }))
+}
+
+/// In production: whoever started the server need not be the one who may administer it.
+pub(super) async fn nobody_made_up(store: &Store) -> Result<Option<NewAdministrator>, StartError> {
+    if store.administrators().await? == 0 {
+        tracing::warn!(
+            "nobody can administer this service yet; stop it and run `postern admin bootstrap` with the same settings"
+        );
+    }
+    Ok(None)
 }
 
 /// The administrator was told of; a start that dies before this makes another password.

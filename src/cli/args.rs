@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::exit::Exit;
 use super::output::Output;
+use crate::config::{ConfigError, Sources};
 
 /// Where a server on this machine listens unless told otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7301";
@@ -58,7 +59,7 @@ impl Cli {
 pub(super) struct ServeArgs {
     /// Settings in TOML [default: ./postern.toml if it exists]
     #[arg(long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// What the server may take for granted about its surroundings [default: development]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -80,8 +81,13 @@ pub(super) struct ServeArgs {
 }
 
 impl ServeArgs {
+    /// All that a server with these flags reads.
+    pub(super) fn sources(&self) -> Result<Sources, ConfigError> {
+        Sources::from_process(self.config.clone(), self.overrides())
+    }
+
     /// As dotted keys, which win over the file and the environment.
-    pub(super) fn overrides(&self) -> Vec<(String, String)> {
+    fn overrides(&self) -> Vec<(String, String)> {
         let flags = [
             ("profile", &self.profile),
             ("data_dir", &self.data),

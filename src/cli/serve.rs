@@ -8,18 +8,22 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use crate::app::{self, FirstPassword, StartError};
-use crate::config::{Config, ConfigError, Sources};
+use crate::config::{self, Config, ConfigError, Loaded, Profile};
 use crate::telemetry;
 
 pub(super) async fn run(args: ServeArgs) -> Exit {
     let output = Output::new(false);
-    let config = match load(&args) {
-        Ok(config) => config,
+    let Loaded { config, warnings, .. } = match load(&args) {
+        Ok(loaded) => loaded,
         // It aligns its own lines, and counts the faults in the first.
         Err(error) => return output.failure(&Failure::local(error.to_string())),
     };
     if let Err(error) = telemetry::init(&config.log, io::stderr().is_terminal()) {
         return output.failure(&Failure::local(error.to_string()));
+    }
+    for warning in warnings {
+        let config::Fault { source, key, wrong, right } = warning;
+        tracing::warn!(%source, key, right, "{wrong}");
     }
     // Both must be terminals: a password on a redirected stream would be kept with the log.
     let is_terminal = io::stdout().is_terminal();
@@ -41,8 +45,13 @@ pub(super) async fn run(args: ServeArgs) -> Exit {
     }
 }
 
-fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
-    Config::load(Sources::from_process(args.config.clone(), args.overrides())?)
+/// All that can be said before anything is made. Development finds out as it goes, since it makes what is missing.
+fn load(args: &ServeArgs) -> Result<Loaded, ConfigError> {
+    let loaded = Config::load_all(args.sources()?)?;
+    match loaded.config.profile {
+        Profile::Development => Ok(loaded),
+        Profile::Production => loaded.look_around(),
+    }
 }
 
 fn not_started(error: &StartError) -> Failure {

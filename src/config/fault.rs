@@ -47,23 +47,29 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.faults.len();
         let noun = if count == 1 { "fault" } else { "faults" };
-        write!(f, "{count} {noun} in the settings; nothing was started")?;
-        let rows: Vec<[String; 4]> = self
-            .faults
-            .iter()
-            .map(|fault| [fault.source.to_string(), fault.key.clone(), fault.wrong.clone(), fault.right.clone()])
-            .collect();
-        let width = |column: fn(&[String; 4]) -> &String| {
-            rows.iter().map(|row| column(row).chars().count()).max().unwrap_or_default()
-        };
-        let (source, key, wrong) = (width(|row| &row[0]), width(|row| &row[1]), width(|row| &row[2]));
-        for [a, b, c, right] in &rows {
-            write!(f, "\n  {a:source$}  ")?;
-            if key > 0 {
-                write!(f, "{b:key$}  ")?;
-            }
-            write!(f, "{c:wrong$}  {right}")?;
-        }
-        Ok(())
+        write!(f, "{count} {noun} in the settings; nothing was started\n{}", in_columns(&self.faults))
     }
+}
+
+/// A line each, without an end behind the last.
+pub fn in_columns(faults: &[Fault]) -> String {
+    let place = |source: &Source| match source {
+        Source::Default => "not set".to_owned(),
+        source => source.to_string(),
+    };
+    let is_about_places = faults.iter().any(|fault| fault.source != Source::Default);
+    let rows: Vec<[String; 4]> = faults
+        .iter()
+        .map(|fault| [place(&fault.source), fault.key.clone(), fault.wrong.clone(), fault.right.clone()])
+        .collect();
+    let width = |column: fn(&[String; 4]) -> &String| {
+        rows.iter().map(|row| column(row).chars().count()).max().unwrap_or_default()
+    };
+    let (source, key, wrong) = (width(|row| &row[0]), width(|row| &row[1]), width(|row| &row[2]));
+    let lines = rows.iter().map(|[a, b, c, right]| {
+        let place = if is_about_places { format!("{a:source$}  ") } else { String::new() };
+        let name = if key > 0 { format!("{b:key$}  ") } else { String::new() };
+        format!("  {place}{name}{c:wrong$}  {right}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::Fault;
 use super::source::{Node, Source, Table, Value};
 
-pub(super) use report::Report;
 pub use report::Setting;
+pub(super) use report::{Report, source_of};
 pub(super) use values::into_text;
 use values::{duration, number, path, span};
 pub(super) use words::{Wrong, any_of, in_words, quoted};

@@ -42,6 +42,17 @@ impl Store {
         values.pop().ok_or(StoreError::corrupt("a setting that was written is missing"))
     }
 
+    /// Sets it; answers what held before.
+    pub async fn replace_setting(&self, name: &str, value: &str) -> Result<Option<String>, StoreError> {
+        const PUT: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
+            ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        let before = self.setting(name).await?;
+        if before.as_deref() != Some(value) {
+            sqlx::query(PUT).bind(name).bind(value).execute(&self.writer).await?;
+        }
+        Ok(before)
+    }
+
     /// Compares a master key's check value with the one known for its number, which it becomes if there is none.
     pub async fn check_master_key(&self, number: u8, check: [u8; 4]) -> Result<KeyCheck, StoreError> {
         const RECORD: &str =
@@ -84,6 +95,16 @@ mod tests {
         assert_eq!(held.len(), 1);
         assert_eq!(scratch.store.setting("issuer").await.unwrap(), held.pop());
         assert_eq!(scratch.store.setting("other").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_setting_that_is_replaced_tells_what_held_before() {
+        let scratch = Scratch::new().await;
+        let replace = async |value| scratch.store.replace_setting("issuer", value).await.unwrap();
+        assert_eq!(replace("a").await, None);
+        assert_eq!(replace("a").await.as_deref(), Some("a"));
+        assert_eq!(replace("b").await.as_deref(), Some("a"));
+        assert_eq!(scratch.store.setting("issuer").await.unwrap().as_deref(), Some("b"));
     }
 
     #[tokio::test]

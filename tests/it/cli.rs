@@ -4,6 +4,7 @@
 mod admin;
 mod first_minute;
 mod process;
+mod production;
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -41,8 +42,12 @@ struct Served {
 impl Served {
     /// Serves `data` in a folder, where it also leaves its log.
     fn start(folder: &Path) -> Self {
+        Self::run(folder, serve(folder))
+    }
+
+    fn run(folder: &Path, mut command: Command) -> Self {
         let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
-        let mut child = serve(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut facts: Vec<Value> = Vec::new();
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             facts.push(serde_json::from_str(&line.unwrap()).unwrap());

@@ -35,3 +35,9 @@ fn issuer_url(text: &str) -> Result<String, Wrong> {
     });
     if sound { Ok(text.to_owned()) } else { wrong(&format!("{} is not a URL", quoted(text))) }
 }
+
+/// The host of a URL that was taken.
+pub(in crate::config) fn host_of(url: &str) -> String {
+    let uri = url.parse::<http::Uri>().ok();
+    uri.as_ref().and_then(http::Uri::host).unwrap_or_default().to_owned()
+}

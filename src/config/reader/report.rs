@@ -53,6 +53,16 @@ impl Report {
     }
 }
 
+/// Where a setting was written; of a section, where the first of its settings was.
+pub(in crate::config) fn source_of(settings: &[Setting], key: &str) -> Source {
+    settings
+        .iter()
+        .filter(|setting| is_within(&setting.key, key))
+        .map(|setting| setting.source.clone())
+        .find(|source| *source != Source::Default)
+        .unwrap_or(Source::Default)
+}
+
 fn is_within(key: &str, section: &str) -> bool {
     key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

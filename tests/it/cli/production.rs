@@ -1,0 +1,130 @@
+//! Rows 146, 191, 192 and 204: the production profile of the real program. It starts with nothing made up, prints no
+//! secret, tells strangers nothing, and does not start at all where something is missing.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use super::{DONE, Outcome, REFUSED, Served, command, finish, folder};
+use crate::support::files_below;
+
+const ISSUER: &str = "https://auth.postern.dev";
+
+/// A folder of an operator: settings, and a master key apart from the data.
+struct Site(tempfile::TempDir);
+
+impl Site {
+    fn new() -> Self {
+        let site = Self(folder());
+        std::fs::create_dir(site.0.path().join("keys")).unwrap();
+        let key = "postern-master-key 1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n";
+        site.secret("keys/master.key", key);
+        let at = |name: &str| site.path(name).display().to_string();
+        let settings = format!(
+            "profile = 'production'\ndata_dir = '{}'\nissuer.url = '{ISSUER}'\nkeys.master.file = '{}'\n\
+             listen = {{ grpc = '127.0.0.1:0', admin = '127.0.0.1:0', operations = '127.0.0.1:0' }}\n",
+            at("data"),
+            at("keys/master.key"),
+        );
+        std::fs::write(site.path("postern.toml"), settings).unwrap();
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A file that is its owner's alone.
+    fn secret(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |path: PathBuf| path.strip_prefix(self.0.path()).unwrap().display().to_string();
+        let mut names: Vec<String> = files_below(self.0.path()).into_iter().map(name).collect();
+        names.sort();
+        names
+    }
+
+    /// The program, run here.
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        finish(command(self.0.path()).args(arguments), "")
+    }
+
+    fn serve(&self) -> Served {
+        Served::run(self.0.path(), command(self.0.path()))
+    }
+}
+
+#[test]
+fn with_nothing_set_it_says_what_is_missing_and_makes_nothing() {
+    let empty = folder();
+    let refused = finish(command(empty.path()).args(["--profile", "production"]), "").ends_with(REFUSED);
+    for key in ["issuer.url", "keys.master", "data_dir", "tls "] {
+        assert!(refused.stderr.lines().any(|line| line.trim_start().starts_with(key)), "{}", refused.stderr);
+    }
+    assert!(refused.stderr.starts_with("error: 4 faults in the settings; nothing was started"), "{}", refused.stderr);
+    assert_eq!(refused.stdout, "");
+    assert_eq!(files_below(empty.path()).len(), 0);
+}
+
+#[test]
+fn a_master_key_is_never_made() {
+    let site = Site::new();
+    std::fs::remove_file(site.path("keys/master.key")).unwrap();
+    site.run(&[]).ends_with(REFUSED).complains("keys.master.file").complains("postern master-key new");
+    site.secret("keys/master.key", "");
+    site.run(&[]).ends_with(REFUSED).complains("empty");
+    std::fs::set_permissions(site.path("keys/master.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    site.run(&[]).ends_with(REFUSED).complains("open to other users");
+    assert_eq!(site.names(), ["keys/master.key", "postern.toml"]);
+    site.secret("keys/master.key", "postern-master-key 1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n");
+    site.run(&[]).ends_with(REFUSED).complains("no randomness");
+}
+
+#[test]
+fn a_right_one_starts_with_nobody_and_nothing_secret() {
+    let site = Site::new();
+    let served = site.serve();
+    assert_eq!(served.fact("postern")["profile"], "production");
+    assert_eq!(served.fact("master_key")["created"], false);
+    assert_eq!(served.fact("grpc")["reflection"], false);
+    assert_eq!(served.issuer(), ISSUER);
+    assert!(!served.facts.iter().any(|fact| fact["fact"] == "administrator"));
+    let files = site.names();
+    assert!(!files.iter().any(|file| file.contains("password")), "{files:?}");
+
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", served.child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    assert!(served.log().contains("postern admin bootstrap"), "{}", served.log());
+    assert_eq!(served.end(Signal::TERM), Some(DONE));
+}
+
+#[tokio::test]
+async fn reflection_is_off() {
+    let site = Site::new();
+    let served = site.serve();
+    let channel = crate::support::connect(served.fact("grpc")["address"].as_str().unwrap().parse().unwrap()).await;
+    let mut asker = tonic::client::Grpc::new(channel);
+    asker.ready().await.unwrap();
+    let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    let refused = asker.unary(tonic::Request::new(()), path, codec).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+}
+
+#[test]
+fn another_issuer_is_told_of_with_both_names() {
+    let site = Site::new();
+    assert_eq!(site.serve().end(Signal::TERM), Some(DONE));
+    let settings = std::fs::read_to_string(site.path("postern.toml")).unwrap();
+    std::fs::write(site.path("postern.toml"), settings.replace(ISSUER, "https://login.postern.dev")).unwrap();
+    let served = site.serve();
+    let log = served.log();
+    let line = log.lines().find(|line| line.contains("the issuer has changed")).expect(&log);
+    assert!(line.contains(ISSUER) && line.contains("https://login.postern.dev"), "{line}");
+    assert_eq!(served.end(Signal::TERM), Some(DONE));
+}
