@@ -2,6 +2,7 @@
 
 mod data_dir;
 mod first_start;
+pub mod master_key;
 
 use std::io;
 use std::net::SocketAddr;
@@ -63,6 +64,8 @@ pub enum StartError {
     MasterKeyLost { path: PathBuf },
     #[error("{place} holds another master key {number} than the one this store was made with")]
     MasterKeyForeign { number: u8, place: String },
+    #[error("{place} lacks master key {number}, which seals signing keys that are not retired yet")]
+    MasterKeyInUse { number: u8, place: String },
     #[error("{0}")]
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -89,6 +92,10 @@ impl StartError {
             Self::MasterKeyForeign { .. } => {
                 Some("put back the key file that belongs to this data directory; nothing was changed".into())
             }
+            Self::MasterKeyInUse { .. } => Some(
+                "put its line back, start, and see `postern master-key status`: it says when a key is needed no more"
+                    .into(),
+            ),
             _ => None,
         };
         hint.into_iter().collect()

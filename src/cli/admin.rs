@@ -1,12 +1,13 @@
 //! `postern admin`: administration through `AdminService`, by the person who is signed in.
 
 mod bindings;
+mod keys;
 mod operation;
 mod policy;
 mod roles;
 mod users;
 
-use super::args::admin::{AdminArgs, Area, Keys};
+use super::args::admin::{AdminArgs, Area};
 use super::caller::Caller;
 use super::failure::Failure;
 use super::output::Answer;
@@ -28,7 +29,7 @@ pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
         Area::Policy(command) => policy::run(&caller, command).await,
         Area::Bindings(command) => bindings::run(&caller, command).await,
         Area::Explain(command) => operation::explain(&caller, command).await,
-        Area::Keys(Keys::List) => operation::keys(&caller).await,
+        Area::Keys(command) => keys::run(&caller, command).await,
         Area::Fence(command) => operation::fence(&caller, command).await,
         Area::Server => operation::server(&caller).await,
     }

@@ -26,7 +26,7 @@ printed! {
         CreateUserResponse GetUserResponse ListUsersResponse UpdateUserResponse DisableUserResponse EnableUserResponse
         DeleteUserResponse SetPasswordResponse PutRoleResponse GetRoleResponse ListRolesResponse DeleteRoleResponse
         ApplyPolicyResponse GrantRoleResponse WithdrawRoleResponse ListBindingsResponse ListKeysResponse
-        ExplainAccessResponse EndAllSessionsResponse GetServerInfoResponse
+        RotateKeyResponse RetireKeyResponse         ExplainAccessResponse EndAllSessionsResponse GetServerInfoResponse
     }
 }
 

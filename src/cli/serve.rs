@@ -41,7 +41,7 @@ pub(super) async fn run(args: ServeArgs) -> Exit {
     }
 }
 
-fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
+pub(super) fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
     Config::load(Sources::from_process(args.config.clone(), args.overrides())?)
 }
 

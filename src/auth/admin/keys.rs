@@ -68,7 +68,7 @@ impl Auth {
         kid: &str,
         immediately: bool,
     ) -> Result<(KeyView, Revision), AuthError> {
-        let act = Act::new(call, bearer, "RetireKey").on(&kid);
+        let act = Act::new(call, bearer, "RetireKey").on(kid);
         self.permit(&act, WRITE, None)?;
         // Made in any case: whether it is needed shows inside the transaction only.
         let new = self.make_key(self.rules.keys.algorithm)?;

@@ -239,7 +239,7 @@ mod tests {
                     Step::Wait(secs) => now = now + Duration::from_secs(secs),
                     Step::Rotate if is_rotating(&line, now) => {}
                     Step::Rotate => {
-                        let sign_time = now + Duration::from_secs(660);
+                        let sign_time = now + Duration::from_mins(11);
                         let ends = line.iter_mut().filter(|plan| plan.retire_time.is_none());
                         ends.for_each(|plan| plan.retire_time = Some(sign_time + RETENTION));
                         line.push(KeyPlan { publish_time: now, sign_time, retire_time: None });
