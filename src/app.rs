@@ -4,6 +4,7 @@ mod clients;
 mod data_dir;
 mod first_start;
 mod hardening;
+pub mod master_key;
 mod ports;
 
 use std::io;
@@ -67,6 +68,8 @@ pub enum StartError {
     MasterKeyNotMade { path: PathBuf },
     #[error("{place} holds another master key {number} than the one this store was made with")]
     MasterKeyForeign { number: u8, place: String },
+    #[error("{place} lacks master key {number}, which seals signing keys that are not retired yet")]
+    MasterKeyInUse { number: u8, place: String },
     #[error("{0}")]
     Clients(#[from] ClientConflict),
     #[error("client `{id}` in [[clients]]: its secret cannot be used: {wrong}")]
@@ -110,6 +113,10 @@ impl StartError {
             Self::ClientSecret { .. } => Some(
                 "it must be `pcs_` and 32 random bytes:  \
                  printf 'pcs_%s' \"$(openssl rand 32 | basenc --base64url | tr -d =)\""
+                    .into(),
+            ),
+            Self::MasterKeyInUse { .. } => Some(
+                "put its line back, start, and see `postern master-key status`: it says when a key is needed no more"
                     .into(),
             ),
             _ => None,

@@ -9,6 +9,7 @@ mod exit;
 mod failure;
 mod health;
 mod json;
+mod master_key;
 mod output;
 mod pages;
 mod prompt;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Revoke(args) => args.client.output(),
         Command::Whoami(client) | Command::Logout(client) => client.output(),
         Command::Admin(args) => args.client.output(),
+        Command::MasterKey(args) => Output::new(args.json),
     };
     match ask(command).await {
         Ok(answer) => output.answer(answer),
@@ -61,6 +63,7 @@ async fn ask(command: Command) -> Result<Answer, failure::Failure> {
         Command::Revoke(args) => sessions::revoke(args).await,
         Command::Logout(args) => sign_in::logout(args).await,
         Command::Admin(args) => admin::run(*args).await,
+        Command::MasterKey(args) => master_key::run(args).await,
     }
 }
 

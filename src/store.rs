@@ -45,7 +45,6 @@ pub use policy::{ApplyPolicyError, PolicyDiff};
 pub use purge::Purged;
 pub use roles::{DeleteRoleError, PutRoleError};
 pub use sessions::EndAllError;
-pub use settings::KeyCheck;
 pub use standing::{Credential, CredentialAnswer};
 pub use user_state::{ChangeUserError, Renewed};
 pub use users::{CreateUserError, Created, NewUser, ProfileChange, Taken, UpdateUserError, UserKey};

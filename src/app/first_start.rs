@@ -18,7 +18,7 @@ use crate::domain::key::Algorithm;
 use crate::domain::password::Password;
 use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
-use crate::store::{CreateUserError, KeyCheck, NewUser, Store, UserKey};
+use crate::store::{CreateUserError, NewUser, Store, UserKey};
 
 const ADMINISTRATOR: &str = "admin";
 const PASSWORD_FILE: &str = "initial-admin-password";
@@ -73,11 +73,17 @@ pub(super) async fn master_keys(config: &Config, store: &Store) -> Result<(Maste
     };
     let keys = MasterKeys::parse(&text)
         .map_err(|why| StartError::MasterKey { wrong: format!("{}: {why}", source_name(source)) })?;
-    for (number, check) in keys.check_values() {
-        if store.check_master_key(number, check).await? == KeyCheck::Different {
-            return Err(StartError::MasterKeyForeign { number, place: source_name(source) });
-        }
+    let checks: Vec<_> = keys.check_values().collect();
+    if let Some(number) = store.check_master_keys(&checks).await? {
+        return Err(StartError::MasterKeyForeign { number, place: source_name(source) });
     }
+    let now = store.now().await?;
+    let needed = store.keys().await?.into_iter().filter(|key| !key.plan().is_retired(now));
+    if let Some(key) = needed.into_iter().find(|key| keys.get(key.master_key).is_none()) {
+        return Err(StartError::MasterKeyInUse { number: key.master_key, place: source_name(source) });
+    }
+    // For whoever asks later how long the one before may still be needed.
+    store.fix_setting(&used_since(keys.current().number), &now.micros().to_string()).await?;
     Ok((keys, made))
 }
 
@@ -210,7 +216,12 @@ fn random_password() -> Result<SecretString, StartError> {
     Ok(SecretString::from(groups.join("-")))
 }
 
-fn source_name(source: &SecretSource) -> String {
+/// The setting that says since when a master key is used for what is new.
+pub(super) fn used_since(number: u8) -> String {
+    format!("master_key_{number}_used_since")
+}
+
+pub(super) fn source_name(source: &SecretSource) -> String {
     match source {
         SecretSource::File(path) => path.display().to_string(),
         SecretSource::Value(_) => "keys.master".to_owned(),

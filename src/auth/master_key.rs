@@ -1,7 +1,9 @@
 //! Master keys, and what is derived from them (HKDF-SHA256, RFC 5869, salt `postern/v1`).
 //!
 //! A key file holds one line a key: `postern-master-key <number> <base64url of 32 bytes>`; blank lines and lines that
-//! begin with `#` are passed over. The highest number is used for what is new, the others open what is old.
+//! begin with `#` are passed over. The line `current <number>` names the one that is used for what is new (the highest
+//! if there is no such line); the others open what they sealed. So a new key can be known on every server before the
+//! first one uses it, and an old one can be kept until nothing is left that it opens.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +19,7 @@ use crate::domain::refresh_token::{ChainKey, TagKey};
 use crate::vault::seal::Sealer;
 
 const WORD: &str = "postern-master-key";
+const CURRENT: &str = "current";
 const SALT: &[u8] = b"postern/v1";
 
 /// The file or variable does not hold master keys. Never shows a key.
@@ -24,10 +27,16 @@ const SALT: &[u8] = b"postern/v1";
 pub enum MasterKeyError {
     #[error("holds no master key; a line reads `postern-master-key <number> <base64url of 32 bytes>`")]
     Empty,
-    #[error("line {0} is not `postern-master-key <number 1 to 255> <base64url of 32 bytes>`")]
+    #[error(
+        "line {0} is neither `postern-master-key <number 1 to 255> <base64url of 32 bytes>` nor the only `current <number>`"
+    )]
     Line(usize),
     #[error("has two keys with number {0}")]
     Twice(u8),
+    #[error("names key {0} as current and does not hold it")]
+    CurrentMissing(u8),
+    #[error("has no number left: 255 is the last")]
+    Full,
     #[error("key {0} has no randomness in it")]
     Weak(u8),
     #[error("the system's random generator failed")]
@@ -58,17 +67,31 @@ impl fmt::Debug for MasterKeys {
 impl MasterKeys {
     /// The text of a new key file with one key, number 1.
     pub fn generate() -> Result<SecretString, MasterKeyError> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_unspecified| MasterKeyError::NoRandomness)?;
-        let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
-        Ok(SecretString::from(format!("{WORD} 1 {}\n", encoded.as_str())))
+        Ok(SecretString::from(format!("{}\n", new_line(1)?.as_str())))
+    }
+
+    /// The text of a key file with one more key, which is known from now on and not used yet; and its number.
+    pub fn extend(text: &SecretString) -> Result<(SecretString, u8), MasterKeyError> {
+        let keys = Self::parse(text)?;
+        let highest = keys.keys.last_key_value().map_or(0, |(number, _)| *number);
+        let number = highest.checked_add(1).ok_or(MasterKeyError::Full)?;
+        let text = text.expose_secret().trim_end_matches('\n');
+        let names_current = text.lines().any(|line| line.split_ascii_whitespace().next() == Some(CURRENT));
+        let current = if names_current { String::new() } else { format!("{CURRENT} {}\n", keys.current.number) };
+        let added = format!("{text}\n{}\n{current}", new_line(number)?.as_str());
+        Ok((SecretString::from(added), number))
     }
 
     pub fn parse(text: &SecretString) -> Result<Self, MasterKeyError> {
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut current) = (BTreeMap::new(), None);
         for (index, line) in text.expose_secret().lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if let Some(number) = line.strip_prefix(CURRENT) {
+                let number = number.trim().parse().ok().filter(|_| current.is_none());
+                current = Some(number.ok_or(MasterKeyError::Line(index + 1))?);
                 continue;
             }
             let (number, bytes) = parse_line(line).ok_or(MasterKeyError::Line(index + 1))?;
@@ -80,7 +103,9 @@ impl MasterKeys {
                 return Err(MasterKeyError::Twice(number));
             }
         }
-        let current = keys.last_key_value().map(|(_, key)| Arc::clone(key)).ok_or(MasterKeyError::Empty)?;
+        let highest = keys.keys().next_back().copied().ok_or(MasterKeyError::Empty)?;
+        let current = current.unwrap_or(highest);
+        let current = keys.get(&current).map(Arc::clone).ok_or(MasterKeyError::CurrentMissing(current))?;
         Ok(Self { keys, current })
     }
 
@@ -101,12 +126,17 @@ impl MasterKeys {
     /// Seals and opens values of `kind`.
     pub fn sealer(&self, kind: &str) -> Sealer {
         let label = format!("seal/{kind}");
-        Sealer::new(self.keys.values().map(|key| (key.number, Zeroizing::new(key.prk_bytes::<32>(&label)))))
+        self.sealer_of(&label)
     }
 
     /// Seals and opens signing keys.
     pub fn keyring_sealer(&self) -> Sealer {
-        Sealer::new(self.keys.values().map(|key| (key.number, Zeroizing::new(key.prk_bytes::<32>("keyring")))))
+        self.sealer_of("keyring")
+    }
+
+    fn sealer_of(&self, label: &str) -> Sealer {
+        let keys = self.keys.values().map(|key| (key.number, Zeroizing::new(key.prk_bytes::<32>(label))));
+        Sealer::new(keys).sealing_with(self.current.number)
     }
 }
 
@@ -150,6 +180,13 @@ fn expand<const N: usize>(prk: &hkdf::Prk, label: &str) -> [u8; N] {
     bytes
 }
 
+fn new_line(number: u8) -> Result<Zeroizing<String>, MasterKeyError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_unspecified| MasterKeyError::NoRandomness)?;
+    let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
+    Ok(Zeroizing::new(format!("{WORD} {number} {}", encoded.as_str())))
+}
+
 fn parse_line(line: &str) -> Option<(u8, Zeroizing<[u8; 32]>)> {
     let mut words = line.split_ascii_whitespace();
     let (word, number, key) = (words.next()?, words.next()?, words.next()?);
@@ -189,6 +226,24 @@ mod tests {
     }
 
     #[test]
+    fn a_new_key_is_known_before_it_is_used() {
+        let numbers = |keys: &MasterKeys| keys.check_values().map(|(number, _)| number).collect::<Vec<_>>();
+        let one = MasterKeys::generate().unwrap();
+        let (two, number) = MasterKeys::extend(&one).unwrap();
+        let keys = MasterKeys::parse(&two).unwrap();
+        assert_eq!((number, keys.current().number, numbers(&keys)), (2, 1, vec![1, 2]));
+        let kept: Vec<_> = MasterKeys::parse(&one).unwrap().check_values().collect();
+        assert!(keys.check_values().any(|value| kept.contains(&value)), "the old one is the old one");
+        let used = SecretString::from(two.expose_secret().replace("current 1", "current 2"));
+        assert_eq!(MasterKeys::parse(&used).unwrap().current().number, 2);
+        let (three, number) = MasterKeys::extend(&used).unwrap();
+        let keys = MasterKeys::parse(&three).unwrap();
+        assert_eq!((number, keys.current().number, numbers(&keys)), (3, 2, vec![1, 2, 3]));
+        let last = SecretString::from(one.expose_secret().replace(" 1 ", " 255 "));
+        assert_eq!(MasterKeys::extend(&last).err(), Some(MasterKeyError::Full));
+    }
+
+    #[test]
     fn what_is_no_key_is_named() {
         let zeros = URL_SAFE_NO_PAD.encode([0; 32]);
         let short = URL_SAFE_NO_PAD.encode((0..31).collect::<Vec<u8>>());
@@ -200,6 +255,11 @@ mod tests {
             (format!("{WORD} 1 {short}"), MasterKeyError::Line(1)),
             (format!("{WORD} 1 {zeros}"), MasterKeyError::Weak(1)),
             (format!("{WORD} 1 {good}\n{WORD} 1 {good}"), MasterKeyError::Twice(1)),
+            (format!("{WORD} 1 {good}\ncurrent 2"), MasterKeyError::CurrentMissing(2)),
+            (format!("{WORD} 1 {good}\ncurrent 1\ncurrent 1"), MasterKeyError::Line(3)),
+            (format!("{WORD} 1 {good}\ncurrent"), MasterKeyError::Line(2)),
+            (format!("current 1\n{WORD} 1 {good}\ncurrently 1"), MasterKeyError::Line(3)),
+            ("current 1".into(), MasterKeyError::Empty),
         ] {
             assert_eq!(parse(&text).err(), Some(error), "{text}");
         }

@@ -2,12 +2,13 @@
 
 mod bindings;
 mod clients;
+mod keys;
 mod operation;
 mod policy;
 mod roles;
 mod users;
 
-use super::args::admin::{AdminArgs, Area, Keys};
+use super::args::admin::{AdminArgs, Area};
 use super::caller::Caller;
 use super::failure::Failure;
 use super::output::Answer;
@@ -31,7 +32,7 @@ pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
         Area::Bindings(command) => bindings::run(&caller, command).await,
         Area::Clients(command) => clients::run(&caller, command).await,
         Area::Explain(command) => operation::explain(&caller, command).await,
-        Area::Keys(Keys::List) => operation::keys(&caller).await,
+        Area::Keys(command) => keys::run(&caller, command).await,
         Area::Fence(command) => operation::fence(&caller, command).await,
         Area::Server => operation::server(&caller).await,
     }

@@ -126,9 +126,42 @@ pub(super) enum Command {
     /// End this session and forget its tokens
     #[command(after_help = help::LOGOUT)]
     Logout(ClientArgs),
+    /// Make master keys, and see which are needed
+    #[command(after_help = help::MASTER_KEY)]
+    MasterKey(MasterKeyArgs),
     /// Manage users, roles, bindings and keys
     #[command(after_help = help::ADMIN)]
     Admin(Box<admin::AdminArgs>),
+}
+
+#[derive(Args)]
+pub(super) struct MasterKeyArgs {
+    #[command(subcommand)]
+    pub(super) command: MasterKeyCommand,
+    /// Print the answer as JSON, errors too
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(super) enum MasterKeyCommand {
+    /// Make a new key file, or add the next key to one
+    #[command(after_help = help::MASTER_KEY_NEW)]
+    New(NewMasterKey),
+    /// Compare the configured keys with the store: which are in use, and what to do next
+    #[command(after_help = help::MASTER_KEY_STATUS)]
+    Status(ServeArgs),
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct NewMasterKey {
+    /// Write a new file with key 1; one that is there is left alone
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
+    /// Add the next key to this file, known but not used yet
+    #[arg(long, value_name = "FILE")]
+    pub(super) add: Option<PathBuf>,
 }
 
 /// Which server to ask, and how to print its answer.

@@ -28,7 +28,7 @@ printed! {
         CreateUserResponse GetUserResponse ListUsersResponse UpdateUserResponse DisableUserResponse EnableUserResponse
         DeleteUserResponse SetPasswordResponse PutRoleResponse GetRoleResponse ListRolesResponse DeleteRoleResponse
         ApplyPolicyResponse GrantRoleResponse WithdrawRoleResponse ListBindingsResponse ListKeysResponse
-        ExplainAccessResponse EndAllSessionsResponse GetServerInfoResponse CreateClientResponse ListClientsResponse
+        RotateKeyResponse RetireKeyResponse ExplainAccessResponse EndAllSessionsResponse GetServerInfoResponse CreateClientResponse ListClientsResponse
         UpdateClientResponse RotateClientSecretResponse DeleteClientResponse
     }
 }

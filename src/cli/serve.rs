@@ -46,7 +46,7 @@ pub(super) async fn run(args: ServeArgs) -> Exit {
 }
 
 /// All that can be said before anything is made. Development finds out as it goes, since it makes what is missing.
-fn load(args: &ServeArgs) -> Result<Loaded, ConfigError> {
+pub(super) fn load(args: &ServeArgs) -> Result<Loaded, ConfigError> {
     let loaded = Config::load_all(args.sources()?)?;
     match loaded.config.profile {
         Profile::Development => Ok(loaded),

@@ -18,6 +18,7 @@ use crate::domain::client::Origin;
 use crate::domain::id::ClientId;
 use crate::domain::role::RoleFault;
 use crate::domain::standing::End;
+use crate::domain::time::Timestamp;
 use crate::proto::auth::v1::Reason;
 use crate::verifier::{NotFresh, TokenFault};
 
@@ -237,19 +238,8 @@ impl Refusal {
                     .with("engine", &engine.name())
                     .retry(Retry::AfterIfSafe(AGAIN_LATER))
             }
-            // Found out while the token is drafted: nothing was written yet.
-            AuthError::NoSigningKey { retry_after } => {
-                let message = "no key signs at this moment: one was retired and the next one is about to begin";
-                Self::new(Code::Unavailable, Reason::EngineUnavailable, message)
-                    .with("engine", &"keyring")
-                    .retry(Retry::After(*retry_after))
-            }
-            AuthError::KeyWaiting { kid, sign_time } => {
-                let message = format!("key {kid} was published and waits for its turn: one rotation at a time");
-                Self::new(Code::FailedPrecondition, Reason::RotationPending, message)
-                    .with("key", kid)
-                    .with("signTime", sign_time)
-            }
+            AuthError::NoSigningKey { retry_after } => Self::no_signing_key(*retry_after),
+            AuthError::KeyWaiting { kid, sign_time } => Self::key_waiting(kid, *sign_time),
             AuthError::NotFresh(why) => {
                 let (message, after) = match why {
                     NotFresh::NotLoaded => ("this replica is still starting", AGAIN_SOON),
@@ -288,6 +278,21 @@ impl Refusal {
             violations.iter().map(|Violation { field, problem }| format!("{field}: {problem}")).collect();
         let refusal = Self::new(Code::InvalidArgument, Reason::InvalidField, told.join("; "));
         Self { fields: violations.to_vec(), ..refusal }
+    }
+
+    /// Found out while the token is drafted: nothing was written yet.
+    fn no_signing_key(retry_after: Duration) -> Self {
+        let message = "no key signs at this moment: one was retired and the next one is about to begin";
+        Self::new(Code::Unavailable, Reason::EngineUnavailable, message)
+            .with("engine", &"keyring")
+            .retry(Retry::After(retry_after))
+    }
+
+    fn key_waiting(kid: &str, sign_time: Timestamp) -> Self {
+        let message = format!("key {kid} was published and waits for its turn: one rotation at a time");
+        Self::new(Code::FailedPrecondition, Reason::RotationPending, message)
+            .with("key", &kid)
+            .with("signTime", &sign_time)
     }
 
     fn roles(fault: &RoleFault) -> Self {

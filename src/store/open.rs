@@ -82,6 +82,15 @@ pub enum OpenError {
 }
 
 impl Store {
+    /// Opens a database that is there and up to date; `None` if there is none, or another version made it: whoever only
+    /// looks must not migrate what a server runs on.
+    pub async fn open_existing(path: &Path, clock: Clock) -> Result<Option<Self>, OpenError> {
+        match look(path)? {
+            Found::Database { len } if check(path, len).await? == newest() => Self::open(path, clock).await.map(Some),
+            Found::Database { .. } | Found::Nothing => Ok(None),
+        }
+    }
+
     /// Opens the database at `path`, makes it if there is none, and brings it up to date.
     pub async fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
         let mut found = look(path)?;

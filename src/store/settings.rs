@@ -3,16 +3,6 @@
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError, sql};
 
-/// Whether a master key is the one that its number stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyCheck {
-    /// The number was unknown and now stands for this key.
-    New,
-    Same,
-    /// Other bytes have this number: nothing sealed with it would open.
-    Different,
-}
-
 impl Store {
     /// The database's time.
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
@@ -53,25 +43,34 @@ impl Store {
         Ok(before)
     }
 
-    /// Compares a master key's check value with the one known for its number, which it becomes if there is none.
-    pub async fn check_master_key(&self, number: u8, check: [u8; 4]) -> Result<KeyCheck, StoreError> {
+    /// Compares master keys' check values with those known for their numbers, and takes down the new ones. Answers the
+    /// first number under which others are known: nothing that those sealed would open; then nothing is taken down.
+    pub async fn check_master_keys(&self, keys: &[(u8, [u8; 4])]) -> Result<Option<u8>, StoreError> {
         const RECORD: &str =
             "INSERT INTO master_keys (number, check_value) VALUES ($1, $2) ON CONFLICT (number) DO NOTHING";
         const KNOWN: &str = "SELECT check_value FROM master_keys WHERE number = $1";
         let mut write = self.write().await?;
-        let recorded = sqlx::query(RECORD)
-            .bind(i64::from(number))
-            .bind(check.as_slice())
-            .execute(write.connection())
-            .await?
-            .rows_affected();
-        let known: Vec<u8> = sqlx::query_scalar(KNOWN).bind(i64::from(number)).fetch_one(write.connection()).await?;
+        for (number, check) in keys {
+            let known: Option<Vec<u8>> =
+                sqlx::query_scalar(KNOWN).bind(i64::from(*number)).fetch_optional(write.connection()).await?;
+            if known.is_some_and(|known| known != check) {
+                return Ok(Some(*number));
+            }
+        }
+        for (number, check) in keys {
+            let record = sqlx::query(RECORD).bind(i64::from(*number)).bind(check.as_slice());
+            record.execute(write.connection()).await?;
+        }
         write.commit().await?;
-        Ok(match (recorded, known == check) {
-            (1, _) => KeyCheck::New,
-            (_, true) => KeyCheck::Same,
-            (_, false) => KeyCheck::Different,
-        })
+        Ok(None)
+    }
+
+    /// The check values of all master keys that were ever known here, by number.
+    pub async fn master_keys(&self) -> Result<Vec<(u8, Vec<u8>)>, StoreError> {
+        const LIST: &str = "SELECT number, check_value FROM master_keys ORDER BY number";
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(LIST).fetch_all(&self.reader).await?;
+        let number = |number| u8::try_from(number).map_err(|_too_large| StoreError::corrupt("a master key's number"));
+        rows.into_iter().map(|(of, check)| Ok((number(of)?, check))).collect()
     }
 }
 
@@ -79,7 +78,6 @@ impl Store {
 mod tests {
     use tokio::task::JoinSet;
 
-    use super::*;
     use crate::store::testing::Scratch;
 
     #[tokio::test]
@@ -110,10 +108,13 @@ mod tests {
     #[tokio::test]
     async fn a_number_stands_for_one_master_key() {
         let scratch = Scratch::new().await;
-        let check = async |number, check| scratch.store.check_master_key(number, check).await.unwrap();
-        assert_eq!(check(1, *b"aaaa").await, KeyCheck::New);
-        assert_eq!(check(1, *b"aaaa").await, KeyCheck::Same);
-        assert_eq!(check(1, *b"bbbb").await, KeyCheck::Different);
-        assert_eq!(check(2, *b"bbbb").await, KeyCheck::New);
+        let check = async |keys: &[(u8, [u8; 4])]| scratch.store.check_master_keys(keys).await.unwrap();
+        assert_eq!(check(&[(1, *b"aaaa")]).await, None);
+        assert_eq!(check(&[(1, *b"aaaa")]).await, None);
+        // All are compared before one is taken down.
+        assert_eq!(check(&[(3, *b"cccc"), (1, *b"bbbb"), (2, *b"bbbb")]).await, Some(1));
+        assert_eq!(scratch.store.master_keys().await.unwrap(), [(1, b"aaaa".to_vec())]);
+        assert_eq!(check(&[(1, *b"aaaa"), (2, *b"bbbb")]).await, None);
+        assert_eq!(scratch.store.master_keys().await.unwrap().len(), 2);
     }
 }

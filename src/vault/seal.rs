@@ -44,20 +44,30 @@ pub enum SealError {
     NoRandomness,
 }
 
-/// Seals and opens values of one kind under numbered keys; seals with the highest number.
+/// Seals and opens values of one kind under numbered keys; seals with the highest number unless told otherwise.
 #[derive(Clone)]
 pub struct Sealer {
     ciphers: BTreeMap<u8, XChaCha20Poly1305>,
+    current: u8,
 }
 
 impl Sealer {
     pub fn new(keys: impl IntoIterator<Item = (u8, Zeroizing<[u8; 32]>)>) -> Self {
-        let ciphers = keys.into_iter().map(|(number, key)| (number, XChaCha20Poly1305::new((&*key).into()))).collect();
-        Self { ciphers }
+        let ciphers: BTreeMap<_, _> =
+            keys.into_iter().map(|(number, key)| (number, XChaCha20Poly1305::new((&*key).into()))).collect();
+        let current = ciphers.last_key_value().map_or(0, |(number, _)| *number);
+        Self { ciphers, current }
+    }
+
+    /// Seals with this number from here on: a newer key may be known before it is used.
+    #[must_use]
+    pub fn sealing_with(self, current: u8) -> Self {
+        Self { current, ..self }
     }
 
     pub fn seal(&self, place: &Place<'_>, expires_at: Timestamp, plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        let (number, cipher) = self.ciphers.last_key_value().ok_or(SealError::UnknownKey(0))?;
+        let number = &self.current;
+        let cipher = self.ciphers.get(number).ok_or(SealError::UnknownKey(*number))?;
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_unspecified| SealError::NoRandomness)?;
         let mut message = Zeroizing::new(Vec::with_capacity(8 + plain.len()));
@@ -145,6 +155,9 @@ mod tests {
         let new = sealer(&[1, 2]).seal(&HERE, Timestamp::MAX, b"x").unwrap();
         assert_eq!((old[1], new[1]), (1, 2));
         assert!(sealer(&[1, 2]).open(&HERE, &old).is_ok());
+        let known = sealer(&[1, 2]).sealing_with(1);
+        assert_eq!(known.seal(&HERE, Timestamp::MAX, b"x").unwrap()[1], 1, "known before it is used");
+        assert!(known.open(&HERE, &new).is_ok());
         assert_eq!(sealer(&[1]).open(&HERE, &new).err(), Some(SealError::UnknownKey(2)));
     }
 }

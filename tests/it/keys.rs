@@ -1,13 +1,23 @@
 //! The lives of signing keys, at the port: rotation under load, retirement at once, each algorithm, and what a writer of
 //! the database can do to them.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use postern::domain::key::Algorithm;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::EncodingKey;
+use postern::app::{App, FirstPassword, StartError};
+use postern::clock::Clock;
+use postern::config::{Config, SecretSource, Store};
+use postern::domain::key::{Algorithm, StoredKey};
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
+use postern::vault::seal::Place;
+use sqlx::Connection as _;
 use tokio::task::JoinSet;
 use tonic::Code;
 
@@ -326,4 +336,301 @@ async fn another_algorithm_comes_by_a_rotation() {
         server.later(VERIFIES).await;
         tokens = server.refresh(&tokens.refresh_token).await.unwrap().tokens.unwrap();
     }
+}
+
+/// What everybody who reads the database and the master key's file could do; the attacks below need less.
+struct Stolen {
+    kid: String,
+    algorithm: Algorithm,
+    private: EncodingKey,
+    public: Vec<u8>,
+}
+
+impl Stolen {
+    async fn all(server: &Server) -> Vec<Self> {
+        let keys = server.auth.store.keys().await.unwrap();
+        let sealer = server.auth.masters.keyring_sealer();
+        let open = |key: StoredKey| {
+            let place = Place { kind: "signing-key", partition: key.algorithm.name(), key: &key.kid };
+            let plain = sealer.open(&place, &key.sealed).unwrap().plain;
+            let (private, public) = match key.algorithm {
+                Algorithm::EdDsa => {
+                    let pair = Ed25519KeyPair::from_pkcs8(&plain).unwrap();
+                    (EncodingKey::from_ed_der(&plain), pair.public_key().as_ref().to_vec())
+                }
+                Algorithm::Es256 => {
+                    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &plain).unwrap();
+                    (EncodingKey::from_ec_der(&plain), pair.public_key().as_ref().to_vec())
+                }
+                Algorithm::Hs256 => (EncodingKey::from_secret(&plain), Vec::new()),
+            };
+            Self { kid: key.kid, algorithm: key.algorithm, private, public }
+        };
+        keys.into_iter().map(open).collect()
+    }
+
+    fn sign(&self, kid: &str, alg: &str, claims: &str) -> String {
+        signed_with(&self.private, self.algorithm, kid, alg, claims)
+    }
+}
+
+fn signed_with(key: &EncodingKey, algorithm: Algorithm, kid: &str, alg: &str, claims: &str) -> String {
+    let header = format!(r#"{{"alg":"{alg}","typ":"at+jwt","kid":"{kid}"}}"#);
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let library = match algorithm {
+        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+        Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
+    };
+    format!("{signed}.{}", jsonwebtoken::crypto::sign(signed.as_bytes(), key, library).unwrap())
+}
+
+/// Rows 61 and 62, between all that we issue.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_has_one_algorithm() {
+    let server = Server::start_with(|config| {
+        quick(config);
+        config.keys.algorithm = Algorithm::Es256;
+    })
+    .await;
+    rotate(&server, "HS256").await;
+    server.later(WAIT).await;
+    rotate(&server, "EdDSA").await;
+    let token = server.login_admin().await.access_token;
+    assert_eq!(alg(&token), "HS256");
+    let claims = serde_json::Value::Object(claims(&token)).to_string();
+    let stolen = Stolen::all(&server).await;
+    let algorithms: Vec<Algorithm> = stolen.iter().map(|key| key.algorithm).collect();
+    assert_eq!(algorithms, [Algorithm::Es256, Algorithm::Hs256, Algorithm::EdDsa]);
+
+    // The control: each by its own algorithm is good.
+    let own: Vec<String> = stolen.iter().map(|key| key.sign(&key.kid, key.algorithm.name(), &claims)).collect();
+    for answer in backstage::judge_all(&server, &own).await {
+        assert_eq!(verdict(&answer), ALLOW);
+    }
+    let mut forged = Vec::new();
+    for (key, other) in stolen.iter().flat_map(|key| stolen.iter().map(move |other| (key, other))) {
+        if key.kid != other.kid {
+            // The right signature under the wrong name, and under the name of the algorithm that goes with it.
+            forged.push(key.sign(&key.kid, other.algorithm.name(), &claims));
+            forged.push(key.sign(&other.kid, other.algorithm.name(), &claims));
+            forged.push(key.sign(&other.kid, key.algorithm.name(), &claims));
+        }
+    }
+    for key in &stolen {
+        // An HMAC whose key everybody has.
+        let text = URL_SAFE_NO_PAD.encode(&key.public);
+        for secret in [key.public.clone(), text.into_bytes(), key.kid.clone().into_bytes(), Vec::new()] {
+            for alg in ["HS256", key.algorithm.name()] {
+                let secret = EncodingKey::from_secret(&secret);
+                forged.push(signed_with(&secret, Algorithm::Hs256, &key.kid, alg, &claims));
+            }
+        }
+        // ES256 at its edges: r and s of zero, of the order, of other lengths; and DER, which it is not.
+        let good = key.sign(&key.kid, key.algorithm.name(), &claims);
+        let (signed, signature) = good.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let order = P256_ORDER.concat();
+        for false_one in [
+            vec![0; 64],
+            vec![0; 32],
+            [signature.clone(), vec![0]].concat(),
+            signature[..signature.len() - 1].to_vec(),
+            [order.clone(), order].concat(),
+            [vec![0x30, 0x3e, 0x02, 0x1d], vec![1; 60]].concat(),
+        ] {
+            forged.push(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(false_one)));
+        }
+    }
+    for (answer, token) in backstage::judge_all(&server, &forged).await.iter().zip(&forged) {
+        assert_eq!(verdict(answer), INVALID, "{token}");
+    }
+    // The secret is in no answer, whatever is asked.
+    assert_eq!(published(&server).await.len(), 2);
+}
+
+const P256_ORDER: [[u8; 8]; 4] = [
+    0xFFFF_FFFF_0000_0000_u64.to_be_bytes(),
+    0xFFFF_FFFF_FFFF_FFFF_u64.to_be_bytes(),
+    0xBCE6_FAAD_A717_9E84_u64.to_be_bytes(),
+    0xF3B9_CAC2_FC63_2551_u64.to_be_bytes(),
+];
+
+/// The other spelling of an ES256 token: (r, n-s) is as good a signature as (r, s).
+fn twin(token: &str) -> String {
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = 0;
+    for (byte, order) in signature[32..].iter_mut().rev().zip(P256_ORDER.concat().iter().rev()) {
+        let difference = i16::from(*order) - i16::from(*byte) - borrow;
+        borrow = i16::from(difference < 0);
+        *byte = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// Row 73: a revocation is of the session, so no spelling of the token escapes it, proven before or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_tokens_twin_is_revoked() {
+    let server = Server::start_with(|config| {
+        quick(config);
+        config.keys.algorithm = Algorithm::Es256;
+    })
+    .await;
+    for twin_was_proven in [true, false] {
+        let tokens = server.login_admin().await;
+        let twin = twin(&tokens.access_token);
+        assert_ne!(twin, tokens.access_token);
+        assert_eq!(verdict(&server.verify(&tokens.access_token).await), ALLOW);
+        if twin_was_proven {
+            assert_eq!(verdict(&server.verify(&twin).await), ALLOW, "the same words by the same key");
+        }
+        server.logout(&tokens.refresh_token).await;
+        for token in [&tokens.access_token, &twin] {
+            let expected = (pb::Decision::Unauthenticated, pb::Reason::TokenRevoked);
+            assert_eq!(verdict(&server.verify(token).await), expected);
+        }
+    }
+}
+
+/// Puts a row into the change log by hand, as whoever can write the database can.
+async fn announce(database: &mut Database) {
+    let mut transaction = database.0.begin().await.unwrap();
+    sqlx::query("UPDATE feed SET head = head + 1").execute(&mut *transaction).await.unwrap();
+    sqlx::query("INSERT INTO changes (id, mark, at, kind) SELECT head, randomblob(8), 0, 'keys' FROM feed")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// F12: whoever writes the database plants no key, and what he breaks harms nothing that is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planted_key_opens_nothing() {
+    let mut server = Server::quick().await;
+    let token = server.login_admin().await.access_token;
+    let text = serde_json::Value::Object(claims(&token)).to_string();
+    let mut database = Database::open(&server.database()).await;
+    let planted = Ed25519KeyPair::generate().unwrap();
+    let private = planted.to_pkcs8().unwrap();
+    for (algorithm, sealed) in [
+        ("EdDSA", planted.public_key().as_ref().to_vec()),
+        ("EdDSA", private.as_ref().to_vec()),
+        ("HS256", vec![7; 32]),
+    ] {
+        sqlx::query("INSERT INTO signing_keys VALUES ('planted', $1, 1, $2, 0, 0, NULL)")
+            .bind(algorithm)
+            .bind(sealed)
+            .execute(&mut database.0)
+            .await
+            .unwrap();
+        announce(&mut database).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let key = EncodingKey::from_ed_der(private.as_ref());
+        let forged = [
+            signed_with(&key, Algorithm::EdDsa, "planted", "EdDSA", &text),
+            signed_with(&EncodingKey::from_secret(&[7; 32]), Algorithm::Hs256, "planted", "HS256", &text),
+        ];
+        for forged in forged {
+            assert_ne!(server.verify(&forged).await.decision(), pb::Decision::Allow);
+        }
+        assert_eq!(verdict(&server.verify(&token).await), ALLOW);
+        sqlx::query("DELETE FROM signing_keys WHERE kid = 'planted'").execute(&mut database.0).await.unwrap();
+        until(async || server.auth.verifier.age(server.clock.moment()).as_millis() < 200, "the feed is whole again")
+            .await;
+    }
+
+    // The same before a start: nothing starts on it, nothing is lost by it.
+    server.stop().await;
+    for (spoil, mend) in [
+        ("UPDATE signing_keys SET algorithm = 'ES256'", "UPDATE signing_keys SET algorithm = 'EdDSA'"),
+        ("UPDATE signing_keys SET algorithm = 'HS256'", "UPDATE signing_keys SET algorithm = 'EdDSA'"),
+        ("UPDATE signing_keys SET kid = '..' || kid", "UPDATE signing_keys SET kid = substr(kid, 3)"),
+        ("UPDATE signing_keys SET algorithm = 'none'", "UPDATE signing_keys SET algorithm = 'EdDSA'"),
+    ] {
+        sqlx::query(spoil).execute(&mut database.0).await.unwrap();
+        let config = Config::development_defaults(&server.data_dir());
+        let refused = App::start(config, Clock::default(), FirstPassword::Show).await;
+        assert!(refused.is_err(), "{spoil}");
+        sqlx::query(mend).execute(&mut database.0).await.unwrap();
+    }
+    let server = server.restart_with(quick).await;
+    assert_eq!(verdict(&server.verify(&token).await), ALLOW);
+}
+
+/// F11: known everywhere, used, dropped; with two replicas that restart one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_key_is_known_then_used_then_dropped() {
+    let server = Server::quick().await;
+    let replica = server.replica().await;
+    backstage::user(&server, "kim").await;
+    let sign_in = async |server: &Server| server.login("kim", PASSWORD).await.unwrap().tokens.unwrap();
+    let mut old = sign_in(&server).await;
+    old = replica.refresh(&old.refresh_token).await.unwrap().tokens.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let one = std::fs::read_to_string(server.data_dir().join("master.key")).unwrap();
+    let known = file("known", &one);
+    assert_eq!(postern::app::master_key::extend(&known).unwrap(), (2, 1));
+    let known_text = std::fs::read_to_string(&known).unwrap();
+    let used = file("used", &known_text.replace("current 1", "current 2"));
+    let second = known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap();
+    let dropped = file("dropped", second);
+    let database = server.database();
+    let on = |key: &std::path::PathBuf| {
+        let (database, key) = (database.clone(), key.clone());
+        move |config: &mut Config| {
+            quick(config);
+            config.store = Store::Sqlite { path: database };
+            config.keys.master = SecretSource::File(key);
+        }
+    };
+
+    // Known, one after the other; nothing is used that the other one could not open.
+    let replica = replica.restart_with(on(&known)).await;
+    old = replica.refresh(&old.refresh_token).await.unwrap().tokens.unwrap();
+    let server = server.restart_with(on(&known)).await;
+    // Used by one, opened by both.
+    let replica = replica.restart_with(on(&used)).await;
+    let mut new = sign_in(&replica).await;
+    new = server.refresh(&new.refresh_token).await.unwrap().tokens.unwrap();
+    old = replica.refresh(&old.refresh_token).await.unwrap().tokens.unwrap();
+    old = server.refresh(&old.refresh_token).await.unwrap().tokens.unwrap();
+    for one in [&server, &replica] {
+        assert_eq!(verdict(&one.verify(&new.access_token).await), ALLOW);
+    }
+    let server = server.restart_with(on(&used)).await;
+    // Signing keys follow by themselves, by a rotation.
+    until(async || published(&server).await.len() == 2, "a rotation begins").await;
+    let too_early = App::start(
+        {
+            let mut config = Config::development_defaults(&folder.path().join("elsewhere"));
+            on(&dropped)(&mut config);
+            config.listen.grpc = "127.0.0.1:0".parse().unwrap();
+            config.listen.operations = "127.0.0.1:0".parse().unwrap();
+            config
+        },
+        server.clock.clone(),
+        FirstPassword::Show,
+    )
+    .await;
+    assert!(matches!(too_early.err(), Some(StartError::MasterKeyInUse { number: 1, .. })));
+    server.later(WAIT + VERIFIES).await;
+    until(async || replica.verify_with(pb::VerifyRequest::default()).await.is_ok(), "fresh").await;
+    new = server.refresh(&new.refresh_token).await.unwrap().tokens.unwrap();
+    old = replica.refresh(&old.refresh_token).await.unwrap().tokens.unwrap();
+
+    // Dropped before its sessions are over: that ends these, and no others.
+    let server = server.restart_with(on(&dropped)).await;
+    let refused = server.refresh(&old.refresh_token).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "REFRESH_TOKEN_INVALID"));
+    let replica = replica.restart_with(on(&dropped)).await;
+    let tokens = replica.refresh(&new.refresh_token).await.unwrap().tokens.unwrap();
+    assert_eq!(verdict(&server.verify(&tokens.access_token).await), ALLOW);
 }

@@ -1,21 +1,20 @@
-//! `admin explain`, `keys`, `fence` and `server`.
+//! `admin explain`, `fence` and `server`.
 
 use secrecy::ExposeSecret as _;
 
-use super::{PAGE, principal_id};
+use super::principal_id;
 use crate::cli::args::admin::{Explain, Fence};
 use crate::cli::caller::Caller;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, wire_name};
 use crate::cli::output::Answer;
-use crate::cli::table::{Lines, Table, facts, or_dash, padded, plain};
+use crate::cli::prompt;
+use crate::cli::table::{Lines, facts, or_dash, padded, plain};
 use crate::cli::verify::place;
 use crate::cli::view::View;
-use crate::cli::{pages, prompt};
 use crate::proto::admin::v1::explain_access_request::Subject;
 use crate::proto::admin::v1::{
     EndAllSessionsRequest, ExplainAccessRequest, ExplainAccessResponse, GetServerInfoRequest, GetServerInfoResponse,
-    Key, KeyState, ListKeysRequest, ListKeysResponse,
 };
 use crate::proto::auth::v1::{Check, Reason};
 
@@ -39,17 +38,6 @@ pub(super) async fn explain(caller: &Caller, args: Explain) -> Result<Answer, Fa
     let text = render_explanation(&answer, &name, &check, &caller.output.view(&caller.clock));
     let exit = if answer.allowed { Exit::Done } else { Exit::Denied };
     Ok(Answer::new(answer, text).with_exit(exit))
-}
-
-pub(super) async fn keys(caller: &Caller) -> Result<Answer, Failure> {
-    let fetch = async |page_token| {
-        let request = ListKeysRequest { page_size: PAGE, page_token };
-        let answer = caller.admin(request, async |mut client, request| client.list_keys(request).await).await?;
-        Ok((answer.keys, answer.next_page_token))
-    };
-    let (keys, next_page_token) = pages::all(fetch).await?;
-    let text = render_keys(&keys, &caller.output.view(&caller.clock));
-    Ok(Answer::new(ListKeysResponse { keys, next_page_token }, text))
 }
 
 pub(super) async fn fence(caller: &Caller, args: Fence) -> Result<Answer, Failure> {
@@ -86,31 +74,6 @@ fn render_explanation(answer: &ExplainAccessResponse, name: &str, check: &Check,
     out.finish()
 }
 
-fn render_keys(keys: &[Key], view: &View) -> String {
-    if keys.is_empty() {
-        return "No keys.\n".to_owned();
-    }
-    let mut table = Table::new(&["KEY", "ALGORITHM", "STATE", "PUBLISHED", "SIGNS FROM", "GONE FROM"]);
-    for key in keys {
-        let state = match key.state() {
-            KeyState::Unspecified => "-",
-            KeyState::Published => "published",
-            KeyState::Signing => "signing",
-            KeyState::Verifying => "verifying",
-            KeyState::Retired => "retired",
-        };
-        table.row([
-            key.id.clone(),
-            key.algorithm.clone(),
-            state.to_owned(),
-            view.relative(key.publish_time.as_ref()),
-            view.local(key.sign_time.as_ref()),
-            view.local(key.retire_time.as_ref()),
-        ]);
-    }
-    table.render()
-}
-
 fn render_server(answer: &GetServerInfoResponse, server: &str) -> String {
     let freshness = answer.freshness.clone().unwrap_or_default();
     let knowledge = match (freshness.age, freshness.stale) {
@@ -132,7 +95,7 @@ fn render_server(answer: &GetServerInfoResponse, server: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::{time, view_at};
+    use crate::cli::view::view_at;
     use crate::proto::admin::v1::ExplainStep;
 
     #[test]
@@ -152,19 +115,6 @@ mod tests {
         let check = Check { permission: "orders:refund".to_owned(), tenant: "acme".to_owned() };
         let view = view_at("2026-03-01T12:00:00Z");
         insta::assert_snapshot!(render_explanation(&answer, "mira", &check, &view));
-    }
-
-    #[test]
-    fn keys_are_listed() {
-        let key = Key {
-            id: "qJ3vx0A".to_owned(),
-            algorithm: "EdDSA".to_owned(),
-            state: KeyState::Signing.into(),
-            publish_time: time("2026-03-01T11:00:00Z"),
-            sign_time: time("2026-03-01T11:00:02Z"),
-            retire_time: None,
-        };
-        insta::assert_snapshot!(render_keys(&[key], &view_at("2026-03-01T12:00:00Z")));
     }
 
     #[test]

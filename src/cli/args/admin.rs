@@ -36,7 +36,7 @@ pub(in crate::cli) enum Area {
     #[command(after_help = help::EXPLAIN, override_usage = "postern admin explain [OPTIONS] USER PERMISSION\n       \
         postern admin explain [OPTIONS] --token-stdin PERMISSION")]
     Explain(Explain),
-    /// List the signing keys
+    /// List, rotate and retire the signing keys
     #[command(subcommand, after_help = help::KEYS)]
     Keys(Keys),
     /// End everybody's sessions: everybody signs in again
@@ -275,6 +275,20 @@ pub(in crate::cli) struct Explain {
 pub(in crate::cli) enum Keys {
     /// List the signing keys, newest first
     List,
+    /// Publish a new key; it signs once every cache has had time to see it
+    Rotate {
+        /// EdDSA, ES256 or HS256 [default: as configured, which the next start of a server comes back to]
+        #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+        algorithm: String,
+    },
+    /// Take a key out of service: by plan, or at once if it leaked
+    Retire {
+        /// The key, as `postern admin keys list` shows it
+        key: String,
+        /// Refuse its tokens now; you will have to refresh, too
+        #[arg(long)]
+        immediately: bool,
+    },
 }
 
 #[derive(Args)]

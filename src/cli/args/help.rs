@@ -8,7 +8,7 @@ use crate::cli::table::{Lines, padded};
 
 /// The commands a person meets, by what they are for. Serving itself is no command.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Serve", &["health"]),
+    ("Serve", &["master-key", "health"]),
     ("Use", &["login", "whoami", "refresh", "verify", "sessions", "revoke", "logout"]),
     ("Administer", &["admin"]),
 ];
@@ -67,6 +67,35 @@ Examples:
   postern health --service postern.login      whether sign-ins work, for dashboards
 
 Exits with 0 if it serves, with 5 if not or if nobody answers.";
+
+pub(super) const MASTER_KEY: &str = "\
+A master key seals signing keys and sessions. A file may hold several; the line `current N` names the
+one that is used for what is new. A new key goes through three steps, so that no server ever meets what
+it cannot open:
+  known     on every server, not used:   postern master-key new --add FILE
+  used      for what is new:             change the line `current 1` to `current 2`, restart one by one
+  dropped   when nothing needs the old:  postern master-key status says when; take its line out
+Dropping a key early is the emergency stop: it ends exactly the sessions that were opened under it. The
+signing keys that it seals must be retired before.
+
+Examples:
+  postern master-key new --out /etc/postern/master.key
+  postern master-key new --add /etc/postern/master.key
+  postern master-key status --config /etc/postern/postern.toml";
+
+pub(super) const MASTER_KEY_NEW: &str = "\
+The file is readable by its owner only and is replaced as a whole, so a server never reads half of it.
+
+Examples:
+  postern master-key new --out /etc/postern/master.key
+  postern master-key new --add /etc/postern/master.key";
+
+pub(super) const MASTER_KEY_STATUS: &str = "\
+Reads the settings as the server does, and the store; changes nothing, and may run beside a server.
+
+Examples:
+  postern master-key status
+  postern master-key status --config /etc/postern/postern.toml";
 
 pub(super) const LOGIN: &str = "\
 The password is asked for, or read as one line of standard input; it is never an argument.
@@ -197,8 +226,19 @@ Examples:
 Exits with 0 if allowed, with 3 if not.";
 
 pub(super) const KEYS: &str = "\
+A key is published, signs once every cache has had time to see it (11 min by default), verifies for
+70 min after the next one took over, and is gone then: nobody notices a rotation.
+A key that leaked is retired at once: its tokens are refused everywhere now, whoever was signed in
+refreshes, and a new key signs 2 s later; until then Login and Refresh answer UNAVAILABLE with a delay.
+
 Examples:
-  postern admin keys list";
+  postern admin keys list
+  postern admin keys rotate
+  postern admin keys rotate --algorithm ES256
+  postern admin keys retire qJ3vx0A...             by plan: the next key takes over first
+  postern admin keys retire qJ3vx0A... --immediately
+
+Next: postern admin keys list";
 
 pub(super) const FENCE: &str = "\
 Needed after the store was restored from a backup, or when keys may be known. Everybody, you too, signs in again.

@@ -33,7 +33,8 @@ fn help_of_the_root() {
 
 #[test]
 fn help_of_serving() {
-    insta::assert_snapshot!(help_of(&["health"]));
+    let master_key = [&["master-key"][..], &["master-key", "new"], &["master-key", "status"]];
+    insta::assert_snapshot!(format!("{}{}", help_of(&["health"]), master_key.map(help_of).concat()));
 }
 
 #[test]
@@ -96,6 +97,10 @@ fn half_a_command_is_refused() {
         "postern login admin --password hunter2",
         "postern login --show-tokens",
         "postern --set novalue",
+        "postern admin keys retire",
+        "postern master-key",
+        "postern master-key new",
+        "postern master-key new --out a --add b",
         "postern --data x login",
         "postern nonsense",
     ] {
@@ -124,6 +129,11 @@ fn whole_commands_are_taken() {
         "postern admin explain mira a:b --tenant t",
         "postern admin explain --token-stdin a:b",
         "postern admin keys list",
+        "postern admin keys rotate --algorithm ES256",
+        "postern admin keys retire k1 --immediately",
+        "postern master-key new --out f",
+        "postern master-key new --add f --json",
+        "postern master-key status --config f --data d",
         "postern admin fence --confirm http://127.0.0.1:7302",
         "postern admin server",
     ] {
@@ -133,7 +143,7 @@ fn whole_commands_are_taken() {
 
 #[test]
 fn what_is_not_built_is_not_offered() {
-    for name in ["gateway", "migrate", "config", "master-key", "proto"] {
+    for name in ["gateway", "migrate", "config", "proto"] {
         assert!(Cli::command().find_subcommand(name).is_none(), "{name}");
     }
     for name in ["clients", "import", "audit", "bootstrap"] {

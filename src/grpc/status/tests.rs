@@ -5,7 +5,6 @@ use crate::auth::error::{ChallengeFault, CredentialFault, Engine};
 use crate::domain::id::SessionId;
 use crate::domain::password::PasswordRule;
 use crate::domain::standing::EndCause;
-use crate::domain::time::Timestamp;
 use crate::verifier::InvalidWhy;
 
 /// All that a caller sees.

@@ -1,0 +1,123 @@
+//! The master key's file and what the store says of it, for the operator at the command line. A key goes through three
+//! steps: known on every server, used for what is new, dropped when nothing is left that it opens.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret as _;
+
+use crate::app::data_dir::write_private;
+use crate::app::first_start::{source_name, used_since};
+use crate::auth::master_key::{MasterKeyError, MasterKeys};
+use crate::clock::Clock;
+use crate::config::{self, Config, SecretError, SecretSource};
+use crate::domain::time::Timestamp;
+use crate::store::{OpenError, Store, StoreError};
+
+/// Why the file was not written, or cannot be judged. Whatever was there is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterKeyFault {
+    #[error("{} is there already", .path.display())]
+    Exists { path: PathBuf },
+    #[error("{} cannot be written: {source}", .path.display())]
+    Unwritable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("{place}: {why}")]
+    NotKeys { place: String, why: MasterKeyError },
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Writes a file with a new master key, number 1.
+pub fn create(path: &Path) -> Result<(), MasterKeyFault> {
+    // Also a link that leads nowhere is in the way.
+    if path.symlink_metadata().is_ok() {
+        return Err(MasterKeyFault::Exists { path: path.to_owned() });
+    }
+    let text = MasterKeys::generate().map_err(|why| not_keys(path.display(), why))?;
+    write(path, text.expose_secret())
+}
+
+/// Adds the next master key to a file, as one that is known and not used; answers its number and the one in use.
+pub fn extend(path: &Path) -> Result<(u8, u8), MasterKeyFault> {
+    // The file itself, not the link to it, or the others who follow the link would never learn.
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let text = SecretSource::File(real.clone()).open()?;
+    let (text, added) = MasterKeys::extend(&text).map_err(|why| not_keys(path.display(), why))?;
+    let current = MasterKeys::parse(&text).map_err(|why| not_keys(path.display(), why))?.current().number;
+    write(&real, text.expose_secret())?;
+    Ok((added, current))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), MasterKeyFault> {
+    write_private(path, text).map_err(|source| MasterKeyFault::Unwritable { path: path.to_owned(), source })
+}
+
+fn not_keys(place: impl ToString, why: MasterKeyError) -> MasterKeyFault {
+    MasterKeyFault::NotKeys { place: place.to_string(), why }
+}
+
+/// What is to be said of all master keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Where they come from.
+    pub place: String,
+    pub keys: Vec<NumberStatus>,
+    /// Whether there is a store to compare them with.
+    pub has_store: bool,
+}
+
+/// What is to be said of one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumberStatus {
+    pub number: u8,
+    pub held: bool,
+    /// Of those that are held: used for what is new.
+    pub current: bool,
+    /// Whether the store knows the number for these bytes; unset where there is nothing to compare.
+    pub matches: Option<bool>,
+    /// Signing keys that it seals and that are not retired.
+    pub signing_keys: usize,
+    /// When the last session that was opened under it is over, if another key is used since.
+    pub sessions_end: Option<Timestamp>,
+}
+
+/// Compares the configured master keys with the store. Changes nothing.
+pub async fn status(config: &Config, clock: Clock) -> Result<Status, MasterKeyFault> {
+    let source = &config.keys.master;
+    let place = source_name(source);
+    let masters = MasterKeys::parse(&source.open()?).map_err(|why| not_keys(&place, why))?;
+    let held: Vec<(u8, [u8; 4])> = masters.check_values().collect();
+    let current = masters.current().number;
+    let config::Store::Sqlite { path } = &config.store;
+    let store = Store::open_existing(path, clock).await?;
+    let (mut known, mut signing_keys, mut sessions_end) = (Vec::new(), Vec::new(), None);
+    if let Some(store) = &store {
+        known = store.master_keys().await?;
+        let now = store.now().await?;
+        let keys = store.keys().await?.into_iter().filter(|key| !key.plan().is_retired(now));
+        signing_keys = keys.map(|key| key.master_key).collect();
+        let since = store.setting(&used_since(current)).await?.and_then(|text| text.parse().ok());
+        sessions_end = since.map(|micros| Timestamp::from_micros(micros) + config.sessions.absolute_ttl);
+        store.close().await;
+    }
+    let numbers: BTreeSet<u8> =
+        held.iter().map(|(number, _)| *number).chain(known.iter().map(|(number, _)| *number)).collect();
+    let keys = numbers.into_iter().map(|number| {
+        let bytes = held.iter().find(|(own, _)| *own == number).map(|(_, check)| check.as_slice());
+        let stored = known.iter().find(|(own, _)| *own == number).map(|(_, check)| check.as_slice());
+        NumberStatus {
+            number,
+            held: bytes.is_some(),
+            current: number == current,
+            matches: bytes.zip(stored).map(|(bytes, stored)| bytes == stored),
+            signing_keys: signing_keys.iter().filter(|own| **own == number).count(),
+            sessions_end: sessions_end.filter(|_| number < current),
+        }
+    });
+    Ok(Status { place, keys: keys.collect(), has_store: store.is_some() })
+}
