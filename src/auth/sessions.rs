@@ -183,7 +183,7 @@ impl Auth {
                 self.ended_unseen(user, id, end)
             }
         };
-        self.write_end(call, asker.map(subject), ended, note).await
+        self.write_end(call, actor(call, asker), ended, note).await
     }
 
     async fn end_user(
@@ -208,7 +208,7 @@ impl Auth {
         let count = living.iter().filter(|session| keep.is_none_or(|(kept, _)| session.id != kept)).count();
         let cause = if own.is_some() { EndCause::EndedByUser } else { EndCause::EndedByAdmin };
         let mut event = event(AuditKind::SessionsEnded, call, self.clock.now());
-        event.actor = asker.map(subject);
+        event.actor = Some(actor(call, asker));
         event.target = Some(user.to_string());
         event.detail = details(cause, note);
         match self.store.end_all(user, cause, keep, &event).await {
@@ -240,7 +240,7 @@ impl Auth {
                 self.ended_unseen(user, id, end)
             }
         };
-        self.write_end(call, Some(PrincipalId::User(user)), ended, "").await
+        self.write_end(call, PrincipalId::User(user), ended, "").await
     }
 
     /// Ends sessions whose records are at hand, in one transaction.
@@ -271,12 +271,12 @@ impl Auth {
     async fn write_end(
         &self,
         call: &Call,
-        actor: Option<PrincipalId>,
+        actor: PrincipalId,
         ended: EndedSession,
         note: &str,
     ) -> Result<Revoked, AuthError> {
         let mut event = event(AuditKind::SessionEnded, call, ended.end.time);
-        event.actor = actor;
+        event.actor = Some(actor);
         event.target = Some(ended.user.to_string());
         event.session = Some(ended.session);
         event.detail = details(ended.end.cause, note);
@@ -341,8 +341,12 @@ impl Auth {
     }
 }
 
-fn subject(bearer: &Bearer) -> PrincipalId {
-    PrincipalId::User(bearer.identity.user())
+/// Who acts: the person whose token came along, or else the client itself.
+fn actor(call: &Call, asker: Option<&Bearer>) -> PrincipalId {
+    match asker {
+        Some(bearer) => PrincipalId::User(bearer.identity.user()),
+        None => PrincipalId::Client(call.client.id.clone()),
+    }
 }
 
 fn details(cause: EndCause, note: &str) -> Vec<(&'static str, String)> {

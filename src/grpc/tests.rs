@@ -271,16 +271,16 @@ async fn certificates_prove_clients() {
 
     let directory = tempfile::tempdir().unwrap();
     let auth = auth(directory.path()).await;
-    let named = |id: &str, san: &str| {
+    let registered = |id: &str, san: &str| {
         let secret = ClientSecret::generate().unwrap();
         let secrets = vec![HeldSecret { digest: secret.digest(), ends_at: None }];
         let mtls_sans = vec![san.parse().unwrap()];
         let client = Registration { mtls_sans, secrets, ..Registration::new(id.parse().unwrap(), Origin::Store) };
         (client, format!("Bearer {}", secret.text().expose_secret()))
     };
-    let (web, web_secret) = named("web", "web.internal");
-    let (orders, orders_secret) = named("orders", "spiffe://prod/orders");
-    let (lost, lost_secret) = named("lost", "lost.internal");
+    let (web, web_secret) = registered("web", "web.internal");
+    let (orders, orders_secret) = registered("orders", "spiffe://prod/orders");
+    let (lost, lost_secret) = registered("lost", "lost.internal");
     auth.clients.learn(&[web, orders, Registration { disabled: true, ..lost }]);
     let request = |address: &str, names: &[&str], authorization: Option<&str>| {
         let mut request = Request::new(());

@@ -168,7 +168,8 @@ async fn without_a_credential_nobody_calls() {
 async fn a_client_may_what_its_roles_say() {
     let server = Server::quick().await;
     let kim = server.someone().await;
-    let secret = backstage::client(&server, "web").await;
+    let web = Registration { audience: server.issuer.clone(), ..registration("web") };
+    let secret = backstage::client_with(&server, web).await;
     backstage::client(&server, contract::TARGET).await;
     backstage::put_role(&server, "harmless", &[], &[]).await;
     let credential = bearer(&secret);

@@ -240,8 +240,8 @@ mod tests {
         };
         let lost = Client { id: "lost".to_owned(), disabled: true, ..Client::default() };
         let fixed = Client { id: "dev".to_owned(), from_config: true, ..Client::default() };
-        let list = render_clients(&[fixed, lost.clone(), web.clone()]);
-        insta::assert_snapshot!(format!("{list}\n{}\n{}", render_client(&web), render_client(&lost)));
+        let table = render_clients(&[fixed, lost.clone(), web.clone()]);
+        insta::assert_snapshot!(format!("{table}\n{}\n{}", render_client(&web), render_client(&lost)));
     }
 
     #[test]

@@ -183,7 +183,7 @@ fn clients_and_their_secrets() {
 
     // As a program without a role, then as a front.
     let through = "--client-secret-file web";
-    admin.does(&format!("verify {through}")).ends_with(DENIED).complains("CLIENT_NOT_ALLOWED");
+    admin.does(&format!("verify {through}")).ends_with(REFUSED).complains("CLIENT_NOT_ALLOWED");
     admin.pastes(next).ends_with(DONE).says("Granted postern.front to client:web");
     admin.does("admin bindings list --user client:web").ends_with(DONE).says("postern.front");
     admin.does("admin explain client:web postern:auth:login").ends_with(DONE);
@@ -198,12 +198,12 @@ fn clients_and_their_secrets() {
 
     let rotated = admin.json("admin clients rotate-secret web --overlap 0s", DONE);
     let secret = rotated["secret"].as_str().unwrap();
-    admin.does(&format!("verify {through}")).ends_with(DENIED).complains("CLIENT_UNAUTHENTICATED");
+    admin.does(&format!("verify {through}")).ends_with(REFUSED).complains("CLIENT_UNAUTHENTICATED");
     let shown = admin.does("admin clients rotate-secret web").ends_with(DONE).says("works for another 1day");
     assert!(shown.stdout.lines().any(|line| line.starts_with("pcs_")) && !shown.stdout.contains(secret));
     admin.does("admin clients rotate-secret web --secret-file web2").ends_with(DONE);
     admin.does("admin clients update web --disabled true --san web.internal").ends_with(DONE).says("disabled");
-    admin.does("verify --client-secret-file web2").ends_with(DENIED).complains("CLIENT_UNAUTHENTICATED");
+    admin.does("verify --client-secret-file web2").ends_with(REFUSED).complains("CLIENT_UNAUTHENTICATED");
     admin.does("admin clients update web --disabled false --idle-ttl server --san=").ends_with(DONE);
     admin.does("verify --client-secret-file web2").ends_with(DONE);
     admin.does("admin clients update web").ends_with(REFUSED).complains("nothing to change");
@@ -215,5 +215,5 @@ fn clients_and_their_secrets() {
     admin.does("admin clients update dev --disabled true").ends_with(REFUSED).complains("CLIENT_NOT_EDITABLE");
     admin.does("admin clients delete web").ends_with(REFUSED).complains("--yes");
     admin.does("admin clients delete web --yes").ends_with(DONE).says("Deleted client web.");
-    admin.does("verify --client-secret-file web2").ends_with(DENIED).complains("CLIENT_UNAUTHENTICATED");
+    admin.does("verify --client-secret-file web2").ends_with(REFUSED).complains("CLIENT_UNAUTHENTICATED");
 }
