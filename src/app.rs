@@ -1,5 +1,6 @@
 //! Composition: settings in, a running service out. The only room that knows all others; it decides nothing.
 
+mod check;
 mod data_dir;
 mod first_start;
 mod hardening;
@@ -35,6 +36,7 @@ use crate::store::{OpenError, Store, StoreError};
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
+pub use check::{Found, check};
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
 
 /// The development client, which acts for calls without a credential. Its id is reserved.

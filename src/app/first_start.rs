@@ -70,14 +70,17 @@ pub(super) async fn master_keys(config: &Config, store: &Store) -> Result<(Maste
         (Err(SecretError::Missing { path }), _) => return Err(StartError::MasterKeyLost { path }),
         (Err(why), _) => return Err(StartError::MasterKey { wrong: why.to_string() }),
     };
-    let keys = MasterKeys::parse(&text)
-        .map_err(|why| StartError::MasterKey { wrong: format!("{}: {why}", source_name(source)) })?;
+    let keys = parse(source, &text)?;
     for (number, check) in keys.check_values() {
         if store.check_master_key(number, check).await? == KeyCheck::Different {
             return Err(StartError::MasterKeyForeign { number, place: source_name(source) });
         }
     }
     Ok((keys, made))
+}
+
+pub(super) fn parse(source: &SecretSource, text: &SecretString) -> Result<MasterKeys, StartError> {
+    MasterKeys::parse(text).map_err(|why| StartError::MasterKey { wrong: format!("{}: {why}", source_name(source)) })
 }
 
 /// Who issues the tokens. Development may leave it to the first start; production writes it down, so that it can tell of a
