@@ -1,6 +1,7 @@
 //! Composition: settings in, a running service out. The only room that knows all others; it decides nothing.
 
 mod check;
+mod clients;
 mod data_dir;
 mod first_start;
 mod hardening;
@@ -19,16 +20,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::data_dir::DataDir;
 use crate::auth::audit::Audit;
-use crate::auth::clients::Clients;
+use crate::auth::clients::ClientConflict;
 use crate::auth::feed::FeedTask;
 use crate::auth::keyring::Keyring;
 use crate::auth::passwords::{HashSettings, Passwords};
 use crate::auth::{Auth, Rules};
 use crate::clock::Clock;
 use crate::config::{self, Config, Profile, WhenStale};
-use crate::domain::client::{Client, SessionPolicy};
-use crate::domain::permission::Scope;
-use crate::domain::role::BoundRole;
+use crate::domain::id::ClientId;
 use crate::grpc::{self, GrpcParts};
 use crate::http;
 use crate::readiness::Readiness;
@@ -39,8 +38,6 @@ use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 pub use check::{Found, check};
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
 
-/// The development client, which acts for calls without a credential. Its id is reserved.
-const DEVELOPMENT_CLIENT: &str = "dev";
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 const PURGE_EVERY: Duration = Duration::from_hours(1);
 
@@ -65,6 +62,10 @@ pub enum StartError {
     MasterKeyNotMade { path: PathBuf },
     #[error("{place} holds another master key {number} than the one this store was made with")]
     MasterKeyForeign { number: u8, place: String },
+    #[error("{0}")]
+    Clients(#[from] ClientConflict),
+    #[error("client `{id}` in [[clients]]: its secret cannot be used: {wrong}")]
+    ClientSecret { id: ClientId, wrong: String },
     #[error("{0}")]
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -94,6 +95,18 @@ impl StartError {
             Self::MasterKeyForeign { .. } => {
                 Some("put back the key file that belongs to this data directory; nothing was changed".into())
             }
+            Self::Clients(ClientConflict::AlsoStored { id }) => Some(format!(
+                "take it out of [[clients]], or start without it and delete the other:  postern admin clients delete {id}"
+            )),
+            Self::Clients(ClientConflict::Reserved { .. }) => Some("give it another id in [[clients]]".into()),
+            Self::Clients(_) => {
+                Some("leave it to one of them in [[clients]]; what AdminService registered is changed there".into())
+            }
+            Self::ClientSecret { .. } => Some(
+                "it must be `pcs_` and 32 random bytes:  \
+                 printf 'pcs_%s' \"$(openssl rand 32 | basenc --base64url | tr -d =)\""
+                    .into(),
+            ),
             _ => None,
         };
         hint.into_iter().collect()
@@ -168,10 +181,13 @@ impl App {
             serve_stale: config.feed.when_stale == WhenStale::Serve,
             cache_bytes: CACHE_BYTES_DEFAULT,
         }));
+        let clients = Arc::new(clients::clients(&config, &issuer)?);
+        clients.check(&store.clients().await?)?;
         let (feed, mut feed_task) = FeedTask::new(
             store.clone(),
             Arc::clone(&verifier),
             Arc::clone(&keyring),
+            Arc::clone(&clients),
             clock.clone(),
             config.feed.poll_interval,
         );
@@ -183,7 +199,6 @@ impl App {
             Profile::Production => first_start::nobody_made_up(&store).await?,
         };
         let (audit, audit_task) = Audit::new(store.clone());
-        let policy = session_policy(&config);
         let signing = keyring.signing(clock.now()).map_err(internal)?;
 
         let background = TaskTracker::new();
@@ -195,12 +210,11 @@ impl App {
         let auth = Arc::new(Auth {
             sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
             summaries: masters.sealer("summary"),
-            clients: Clients::development(development_client(&issuer, policy)?),
+            clients,
             rules: Rules {
                 issuer: issuer.clone(),
                 late_repeats: config.refresh.late_repeats,
                 password_min_length: config.passwords.min_length,
-                absolute_ttl_max: config.sessions.absolute_ttl,
                 jwks_max_age: JWKS_MAX_AGE,
             },
             store,
@@ -333,30 +347,6 @@ fn hash_settings(passwords: &config::Passwords) -> HashSettings {
         threads: NonZeroUsize::new(passwords.threads).unwrap_or(NonZeroUsize::MIN),
         queue: passwords.queue,
     }
-}
-
-fn session_policy(config: &Config) -> SessionPolicy {
-    SessionPolicy {
-        access_ttl: config.tokens.access_ttl,
-        idle_ttl: config.sessions.idle_ttl,
-        absolute_ttl: config.sessions.absolute_ttl,
-        refresh_grace: config.sessions.refresh_grace,
-        max_per_user: config.sessions.max_per_user as usize,
-    }
-}
-
-fn development_client(issuer: &str, session_policy: SessionPolicy) -> Result<Client, StartError> {
-    let bound = |role: &str| -> Result<BoundRole, StartError> {
-        let role = role.parse().map_err(internal)?;
-        Ok(BoundRole { role, scope: Scope::Everywhere, expires_at: None })
-    };
-    Ok(Client {
-        id: DEVELOPMENT_CLIENT.parse().map_err(internal)?,
-        audience: issuer.to_owned(),
-        token_audiences: vec![issuer.to_owned()],
-        session_policy,
-        roles: vec![bound("postern.front")?, bound("postern.backend")?],
-    })
 }
 
 /// Frees what has outlived its use. Nothing is judged by it.

@@ -9,6 +9,7 @@ pub mod feed;
 pub mod keyring;
 pub mod login;
 pub mod master_key;
+pub mod needs;
 pub mod passwords;
 pub mod refresh;
 pub mod sessions;
@@ -27,13 +28,13 @@ use crate::auth::error::AuthError;
 use crate::auth::feed::Feed;
 use crate::auth::keyring::Keyring;
 use crate::auth::master_key::MasterKeys;
+use crate::auth::needs::Need;
 use crate::auth::passwords::Passwords;
 use crate::clock::Clock;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::{EndedSession, Revision};
 use crate::domain::client::Client;
 use crate::domain::id::{ClientId, SessionId, UserId};
-use crate::domain::permission::{Permission, Tenant};
 use crate::domain::role::BoundRole;
 use crate::domain::session::{Session, TokenScope};
 use crate::domain::standing::{End, Fence, Owner};
@@ -53,7 +54,7 @@ pub struct Auth {
     pub keyring: Arc<Keyring>,
     pub masters: MasterKeys,
     pub passwords: Passwords,
-    pub clients: Clients,
+    pub clients: Arc<Clients>,
     pub feed: Feed,
     pub audit: Audit,
     pub clock: Clock,
@@ -71,8 +72,6 @@ pub struct Rules {
     pub issuer: String,
     pub late_repeats: bool,
     pub password_min_length: usize,
-    /// The longest absolute life of a session that is configured: how long a revocation of an unknown one is kept.
-    pub absolute_ttl_max: Duration,
     /// How long callers may keep a copy of the public keys.
     pub jwks_max_age: Duration,
 }
@@ -107,11 +106,10 @@ pub struct Subject {
 }
 
 impl Auth {
-    /// Refuses a client that lacks `permission`. A client's roles are judged in memory, like everybody's.
-    pub fn demand(&self, call: &Call, permission: &'static str) -> Result<(), AuthError> {
-        let wanted: Permission = permission.parse().map_err(AuthError::internal)?;
-        let held = self.verifier.policy()?.check(&call.client.roles, &wanted, None, self.clock.now());
-        held.map(|_granted| ()).ok_or(AuthError::ClientNotAllowed { permission })
+    /// Refuses a client that lacks this. A client's roles are judged in memory, like everybody's.
+    pub fn demand(&self, call: &Call, need: &Need) -> Result<(), AuthError> {
+        let held = self.verifier.policy()?.check(&call.client.roles, need.permission()?, None, self.clock.now());
+        held.map(|_granted| ()).ok_or(AuthError::ClientNotAllowed { permission: need.text() })
     }
 
     /// Tokens of `session` as it is to be, drafted so that every refusal comes before anything is written.
@@ -168,7 +166,8 @@ impl Auth {
 
     /// The same of a session whose record nobody has.
     fn ended_unseen(&self, user: UserId, session: SessionId, end: End) -> EndedSession {
-        let keep_until = end.time + self.rules.absolute_ttl_max;
+        // As long as any client's may live: nobody knows whose it was.
+        let keep_until = end.time + self.clients.absolute_ttl_max();
         EndedSession { user, session, end, keep_until, summary: None }
     }
 
@@ -192,18 +191,13 @@ impl Auth {
         }
     }
 
-    /// Refuses a person who lacks `permission`.
-    pub fn demand_of(
-        &self,
-        bearer: &Bearer,
-        permission: &'static str,
-        tenant: Option<&Tenant>,
-    ) -> Result<(), AuthError> {
-        let wanted: Permission = permission.parse().map_err(AuthError::internal)?;
-        if bearer.allowed(&wanted, tenant) {
+    /// Refuses a person who lacks this everywhere.
+    pub fn demand_of(&self, bearer: &Bearer, need: &Need) -> Result<(), AuthError> {
+        let wanted = need.permission()?;
+        if bearer.allowed(wanted, None) {
             Ok(())
         } else {
-            Err(AuthError::PermissionMissing { permission: wanted, tenant: tenant.cloned() })
+            Err(AuthError::PermissionMissing { permission: wanted.clone(), tenant: None })
         }
     }
 

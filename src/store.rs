@@ -1,4 +1,4 @@
-//! What lasts: users, roles, bindings, keys, revocations, the change log, audit; and the SQL form of the vault. The only
+//! What lasts: users, clients, roles, bindings, keys, revocations, the change log, audit; and the SQL form of the vault. The only
 //! room that names `sqlx`. It keeps rules that must hold inside one transaction (what is unique, how versions rise, that
 //! an administrator remains); it must not know of passwords in clear, tokens, messages on the wire, or who may ask.
 //!
@@ -17,6 +17,7 @@ mod sql;
 
 mod audit;
 mod bindings;
+mod clients;
 mod feed;
 mod keys;
 mod open;
@@ -36,6 +37,7 @@ mod write_back;
 mod testing;
 
 pub use bindings::{Binding, BindingFilter, BindingKey, GrantError, WithdrawError};
+pub use clients::{ChangeClientError, ClientChange, CreateClientError, LimitsChange};
 pub use feed::{FeedRead, Loaded};
 pub use keys::NewKey;
 pub use open::OpenError;

@@ -1,8 +1,10 @@
-//! Administration: what a person may do to users, roles, bindings and the service, and what is written down of it. Every
+//! Administration: what may be done to users, clients, roles, bindings and the service, by whom, and what is written down of it. Every
 //! use case demands its permission first, then asks the guards; what must hold inside one transaction is the store's.
 //! Must not know which message asked.
 
 pub mod bindings;
+pub mod caller;
+pub mod clients;
 pub mod explain;
 pub mod roles;
 pub mod server;
@@ -13,14 +15,15 @@ mod guard;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use crate::auth::admin::caller::Caller;
 use crate::auth::error::AuthError;
-use crate::auth::{Auth, Call, audit, event};
+use crate::auth::{Auth, audit};
 use crate::domain::audit::{AuditEvent, AuditKind};
-use crate::domain::id::{PrincipalId, UserId};
+use crate::domain::id::PrincipalId;
 use crate::domain::permission::{Pattern, Tenant};
 use crate::domain::role::{BoundRole, Role};
 use crate::domain::time::Timestamp;
-use crate::verifier::{Bearer, InvalidWhy, Policy, TokenFault};
+use crate::verifier::Policy;
 
 /// Why the last administrator cannot be taken away.
 const LAST_ADMINISTRATOR: &str = "nobody would be left who administers everything, everywhere, for good";
@@ -29,20 +32,10 @@ const LAST_ADMINISTRATOR: &str = "nobody would be left who administers everythin
 const ATTEMPTS: usize = 3;
 
 impl Auth {
-    /// The person behind an access token that is meant for Postern itself.
-    pub fn administrator(&self, token: &str) -> Result<Bearer, AuthError> {
-        let bearer = self.verifier.identify(token, self.clock.moment())?.map_err(AuthError::TokenRefused)?;
-        if bearer.identity.has_audience(&self.rules.issuer) {
-            Ok(bearer)
-        } else {
-            Err(AuthError::TokenRefused(TokenFault::Invalid(InvalidWhy::Audience)))
-        }
-    }
-
     /// Refuses who lacks `permission`: in `tenant` or everywhere, or without a tenant everywhere.
     fn permit(&self, act: &Act<'_>, permission: &'static str, tenant: Option<&Tenant>) -> Result<(), AuthError> {
-        let permitted = self.demand_of(act.bearer, permission, tenant);
-        if let Err(AuthError::PermissionMissing { .. }) = &permitted {
+        let permitted = act.caller.demand(permission, tenant);
+        if let Err(AuthError::PermissionMissing { .. } | AuthError::ClientNotAllowed { .. }) = &permitted {
             self.deny(act, permission, tenant);
         }
         permitted
@@ -55,24 +48,30 @@ impl Auth {
         Err(AuthError::BeyondOwn { pattern: pattern.to_string() })
     }
 
-    /// Refuses an act on a user who may do what its actor may not: who sets another's password can become them.
-    async fn stay_above(&self, act: &Act<'_>, user: UserId) -> Result<(), AuthError> {
-        if act.bearer.identity.user() == user {
+    /// Refuses an act on a principal who may do what its actor may not: who sets another's password can become them, and
+    /// so can who makes another's secret.
+    async fn stay_above(&self, act: &Act<'_>, target: &PrincipalId) -> Result<(), AuthError> {
+        if act.caller.principal() == *target {
             return Ok(());
         }
-        // Of a user who is not there the change itself says so.
-        let Some((owner, now, _fence)) = self.store.owner(user).await? else { return Ok(()) };
-        let current = self.current_roles(act.bearer).await?;
-        let beyond = guard::stronger(&current.policy, &owner.bindings, &act.held(), now);
+        // Of one that is not there the change itself says so.
+        let held = match target {
+            PrincipalId::User(user) => self.store.owner(*user).await?.map(|(owner, ..)| owner.bindings),
+            PrincipalId::Client(client) => self.store.client(client).await?.map(|client| client.roles),
+        };
+        let Some(held) = held else { return Ok(()) };
+        let now = self.store.now().await?;
+        let current = self.current_roles(act.caller).await?;
+        let beyond = guard::stronger(&current.policy, &held, &act.held(), now);
         self.stay_within(act, beyond.as_ref())
     }
 
     /// The roles as the store has them. What this replica has in memory may lack a role that another one just put, and
     /// to a guard an unknown role looks harmless.
-    async fn current_roles(&self, bearer: &Bearer) -> Result<CurrentRoles, AuthError> {
+    async fn current_roles(&self, caller: &Caller) -> Result<CurrentRoles, AuthError> {
         let (roles, version) = self.store.roles().await?;
-        let policy = if bearer.policy.version() == version {
-            Arc::clone(&bearer.policy)
+        let policy = if caller.policy.version() == version {
+            Arc::clone(&caller.policy)
         } else {
             Arc::new(Policy::compile(&roles, version).map_err(AuthError::internal)?)
         };
@@ -98,15 +97,14 @@ struct CurrentRoles {
 
 /// Who does what to whom, for the guards and the audit log.
 struct Act<'a> {
-    call: &'a Call,
-    bearer: &'a Bearer,
+    caller: &'a Caller,
     method: &'static str,
     target: Option<String>,
 }
 
 impl<'a> Act<'a> {
-    fn new(call: &'a Call, bearer: &'a Bearer, method: &'static str) -> Self {
-        Self { call, bearer, method, target: None }
+    fn new(caller: &'a Caller, method: &'static str) -> Self {
+        Self { caller, method, target: None }
     }
 
     fn on(self, target: impl Display) -> Self {
@@ -114,19 +112,18 @@ impl<'a> Act<'a> {
     }
 
     fn event(&self, kind: AuditKind, now: Timestamp) -> AuditEvent {
-        let identity = &self.bearer.identity;
         AuditEvent {
-            actor: Some(PrincipalId::User(identity.user())),
+            actor: Some(self.caller.principal()),
             target: self.target.clone(),
-            // The one through which the person signed in, whose token made this call.
-            client: Some(identity.client_id().clone()),
-            ..event(kind, self.call, now)
+            client: Some(self.caller.client_id().clone()),
+            request_id: self.caller.request_id.clone(),
+            ..AuditEvent::new(kind, now)
         }
     }
 
     /// What the actor has.
     fn held(&self) -> Vec<BoundRole> {
-        self.bearer.identity.bindings().cloned().collect()
+        self.caller.held()
     }
 }
 

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use crate::auth::passwords::HashError;
-use crate::domain::id::SessionId;
+use crate::domain::client::Origin;
+use crate::domain::id::{ClientId, SessionId};
 use crate::domain::password::PasswordRule;
 use crate::domain::permission::{Permission, Tenant};
 use crate::domain::role::RoleFault;
@@ -85,6 +86,10 @@ pub enum AuthError {
     ClientNotAllowed { permission: &'static str },
     #[error("another user holds this {field}")]
     IdentifierTaken { field: &'static str },
+    #[error("another client has this {what}")]
+    ClientTaken { what: &'static str },
+    #[error("client `{id}` is not changed here")]
+    ClientNotEditable { id: ClientId, origin: Origin },
     #[error("there is no such {what}")]
     NotFound { what: &'static str },
     #[error("sign in again first")]

@@ -1,4 +1,4 @@
-//! The change feed: one task that keeps the verifier up with the store, woken by this process's own changes and polling
+//! The change feed: one task that keeps the verifier and the clients up with the store, woken by this process's own changes and polling
 //! as a net.
 //!
 //! It reads from its cursor on, inclusive: if the row at the cursor is gone or bears another mark, the log was rewound
@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::clients::Clients;
 use crate::auth::error::AuthError;
 use crate::auth::keyring::Keyring;
 use crate::clock::Clock;
@@ -36,6 +37,7 @@ pub struct FeedTask {
     store: Store,
     verifier: Arc<Verifier>,
     keyring: Arc<Keyring>,
+    clients: Arc<Clients>,
     clock: Clock,
     poll_interval: Duration,
     /// Moves with every change that this process commits.
@@ -71,13 +73,14 @@ impl FeedTask {
         store: Store,
         verifier: Arc<Verifier>,
         keyring: Arc<Keyring>,
+        clients: Arc<Clients>,
         clock: Clock,
         poll_interval: Duration,
     ) -> (Feed, Self) {
         let (head, seen) = watch::channel(-1);
         let feed = Feed { head: seen };
         let (committed, known) = (store.committed(), Known::default());
-        (feed, Self { store, verifier, keyring, clock, poll_interval, committed, head, cursor: None, known })
+        (feed, Self { store, verifier, keyring, clients, clock, poll_interval, committed, head, cursor: None, known })
     }
 
     /// Loads everything once. The process is not ready before this succeeded.
@@ -87,6 +90,7 @@ impl FeedTask {
         // Before the read: a machine suspended in the middle of it must not wake up with fresh news.
         let asked_at = self.clock.moment();
         let loaded = self.store.load().await?;
+        self.learn_clients(&loaded.changes);
         let keys = self.open_keys(&loaded.changes)?.unwrap_or_default();
         self.verifier.load(loaded.cursor, loaded.now, &loaded.changes, keys, asked_at)?;
         let lost = self.known.missing_from(&loaded.changes, loaded.now);
@@ -146,6 +150,7 @@ impl FeedTask {
                 Ok(())
             }
             FeedRead::Changes(Loaded { cursor, now, changes }) => {
+                self.learn_clients(&changes);
                 let keys = self.open_keys(&changes)?;
                 self.verifier.apply(cursor, now, &changes, keys, asked_at)?;
                 self.known.learn(&changes, now);
@@ -158,6 +163,15 @@ impl FeedTask {
     fn advance(&mut self, cursor: Cursor) {
         self.cursor = Some(cursor);
         self.head.send_replace(cursor.id);
+    }
+
+    /// Before the verifier, which then says that it has seen these changes: who waited for that must meet them here too.
+    fn learn_clients(&self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Clients(stored) = change {
+                self.clients.learn(stored);
+            }
+        }
     }
 
     /// The keys among `changes`. If they do not open, what ends sessions still counts: a key that this replica cannot read
@@ -201,7 +215,7 @@ impl Known {
                     }
                 }
                 Change::Fence(fence) if fence.version > self.fence.version => self.fence = *fence,
-                Change::Fence(_) | Change::Policy { .. } | Change::Keys(_) => {}
+                Change::Fence(_) | Change::Policy { .. } | Change::Keys(_) | Change::Clients(_) => {}
             }
         }
         self.sessions.retain(|_, ended| now.since(ended.end.time) < RETENTION);

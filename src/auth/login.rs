@@ -3,6 +3,7 @@
 //! Whatever goes wrong with the credential, the caller gets one and the same refusal at the same cost.
 
 use crate::auth::error::{AuthError, CredentialFault};
+use crate::auth::needs;
 use crate::auth::passwords::Check;
 use crate::auth::{Auth, Call, DraftFacts, Subject, TokenPair, event, scope};
 use crate::domain::account::Identifier;
@@ -28,7 +29,7 @@ pub struct Login {
 impl Auth {
     /// Signs a person in. Needs `postern:auth:login` of the client.
     pub async fn login(&self, call: &Call, login: Login) -> Result<(TokenPair, Subject), AuthError> {
-        self.demand(call, "postern:auth:login")?;
+        self.demand(call, &needs::LOGIN)?;
         let scope = scope(&call.client, &login.scope)?;
         let answer = self.store.credential(&login.identifier).await?;
         let now = answer.now;

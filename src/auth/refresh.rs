@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::auth::error::AuthError;
 use crate::auth::master_key::MasterKey;
+use crate::auth::needs;
 use crate::auth::{Auth, Call, DraftFacts, Subject, TokenPair, event, scope};
 use crate::domain::audit::AuditKind;
 use crate::domain::id::PrincipalId;
@@ -37,7 +38,7 @@ pub struct Refreshed {
 impl Auth {
     /// Trades a refresh token for the next pair. Needs `postern:auth:refresh` of the client.
     pub async fn refresh(&self, call: &Call, refresh: Refresh) -> Result<Refreshed, AuthError> {
-        self.demand(call, "postern:auth:refresh")?;
+        self.demand(call, &needs::REFRESH)?;
         let (presented, key) = self.open_refresh_token(&refresh.token)?;
         let policy = call.client.session_policy;
         let limits = RotationLimits {

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use std::time::Duration;
 
 use crate::auth::error::AuthError;
+use crate::auth::needs::{self, Need};
 use crate::auth::{Auth, Call, event};
 use crate::domain::audit::AuditKind;
 use crate::domain::change::{EndedSession, Revision};
@@ -68,8 +69,8 @@ type Judged = (Session, Option<End>);
 impl Auth {
     /// One page of sessions, newest first, and whether there are more.
     pub async fn list_sessions(&self, call: &Call, list: ListSessions) -> Result<(Vec<SessionView>, bool), AuthError> {
-        let asker = self.person_or_client(call, list.token.as_ref(), "postern:sessions:read")?;
-        let user = self.whose(asker.as_ref(), list.user, "postern:sessions:read")?;
+        let asker = self.person_or_client(call, list.token.as_ref(), &needs::SESSIONS_READ)?;
+        let user = self.whose(asker.as_ref(), list.user, &needs::SESSIONS_READ)?;
         let own = asker.as_ref().map(|asker| &asker.identity).filter(|identity| identity.user() == user);
         let current = own.map(Identity::session);
         let (judged, remembered) = tokio::join!(self.judged_sessions(user), async {
@@ -99,48 +100,43 @@ impl Auth {
     /// Ends sessions. One that is unknown, foreign or over already is no error.
     pub async fn revoke(&self, call: &Call, revoke: Revoke) -> Result<Revoked, AuthError> {
         if let Target::Token(token) = &revoke.target {
-            self.demand(call, "postern:accounts:act")?;
+            self.demand(call, &needs::ACT)?;
             let end = End { cause: EndCause::Logout, time: self.clock.now() };
             return self.end_by_token(call, token, end).await;
         }
-        let asker = self.person_or_client(call, revoke.token.as_ref(), "postern:sessions:revoke")?;
+        let asker = self.person_or_client(call, revoke.token.as_ref(), &needs::SESSIONS_REVOKE)?;
         match revoke.target {
             Target::Session { session, user } => {
-                let user = self.whose(asker.as_ref(), user, "postern:sessions:revoke")?;
+                let user = self.whose(asker.as_ref(), user, &needs::SESSIONS_REVOKE)?;
                 self.end_one(call, asker.as_ref(), user, session, &revoke.note).await
             }
             Target::User { user, keep_current } => {
-                let user = self.whose(asker.as_ref(), user, "postern:sessions:revoke")?;
+                let user = self.whose(asker.as_ref(), user, &needs::SESSIONS_REVOKE)?;
                 self.end_user(call, asker.as_ref(), user, keep_current, &revoke.note).await
             }
             Target::Token(_) => Err(AuthError::internal("handled above")),
         }
     }
 
-    /// The person behind `token`, or nobody if the client asks for itself, which needs `permission`.
+    /// The person behind `token`, or nobody if the client asks for itself, which needs `need`.
     fn person_or_client(
         &self,
         call: &Call,
         token: Option<&SecretString>,
-        permission: &'static str,
+        need: &Need,
     ) -> Result<Option<Bearer>, AuthError> {
         use secrecy::ExposeSecret as _;
         match token {
             Some(token) => {
-                self.demand(call, "postern:accounts:act")?;
+                self.demand(call, &needs::ACT)?;
                 self.asker(call, token.expose_secret()).map(Some)
             }
-            None => self.demand(call, permission).map(|()| None),
+            None => self.demand(call, need).map(|()| None),
         }
     }
 
-    /// Whose sessions are meant; those of others need `permission`.
-    fn whose(
-        &self,
-        asker: Option<&Bearer>,
-        user: Option<UserId>,
-        permission: &'static str,
-    ) -> Result<UserId, AuthError> {
+    /// Whose sessions are meant; those of others need `need`.
+    fn whose(&self, asker: Option<&Bearer>, user: Option<UserId>, need: &Need) -> Result<UserId, AuthError> {
         let own = asker.map(|asker| asker.identity.user());
         match (user, own) {
             (None, Some(own)) => Ok(own),
@@ -148,7 +144,7 @@ impl Auth {
             (None, None) => Err(AuthError::field("user_id", "must be named when no access_token says who asks")),
             (Some(user), _) => {
                 if let Some(asker) = asker {
-                    self.demand_of(asker, permission, None)?;
+                    self.demand_of(asker, need)?;
                 }
                 Ok(user)
             }
@@ -187,7 +183,7 @@ impl Auth {
                 self.ended_unseen(user, id, end)
             }
         };
-        self.write_end(call, asker.map(subject), ended, note).await
+        self.write_end(call, actor(call, asker), ended, note).await
     }
 
     async fn end_user(
@@ -212,7 +208,7 @@ impl Auth {
         let count = living.iter().filter(|session| keep.is_none_or(|(kept, _)| session.id != kept)).count();
         let cause = if own.is_some() { EndCause::EndedByUser } else { EndCause::EndedByAdmin };
         let mut event = event(AuditKind::SessionsEnded, call, self.clock.now());
-        event.actor = asker.map(subject);
+        event.actor = Some(actor(call, asker));
         event.target = Some(user.to_string());
         event.detail = details(cause, note);
         match self.store.end_all(user, cause, keep, &event).await {
@@ -244,7 +240,7 @@ impl Auth {
                 self.ended_unseen(user, id, end)
             }
         };
-        self.write_end(call, Some(PrincipalId::User(user)), ended, "").await
+        self.write_end(call, PrincipalId::User(user), ended, "").await
     }
 
     /// Ends sessions whose records are at hand, in one transaction.
@@ -275,12 +271,12 @@ impl Auth {
     async fn write_end(
         &self,
         call: &Call,
-        actor: Option<PrincipalId>,
+        actor: PrincipalId,
         ended: EndedSession,
         note: &str,
     ) -> Result<Revoked, AuthError> {
         let mut event = event(AuditKind::SessionEnded, call, ended.end.time);
-        event.actor = actor;
+        event.actor = Some(actor);
         event.target = Some(ended.user.to_string());
         event.session = Some(ended.session);
         event.detail = details(ended.end.cause, note);
@@ -345,8 +341,12 @@ impl Auth {
     }
 }
 
-fn subject(bearer: &Bearer) -> PrincipalId {
-    PrincipalId::User(bearer.identity.user())
+/// Who acts: the person whose token came along, or else the client itself.
+fn actor(call: &Call, asker: Option<&Bearer>) -> PrincipalId {
+    match asker {
+        Some(bearer) => PrincipalId::User(bearer.identity.user()),
+        None => PrincipalId::Client(call.client.id.clone()),
+    }
 }
 
 fn details(cause: EndCause, note: &str) -> Vec<(&'static str, String)> {

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use crate::auth::error::AuthError;
+use crate::auth::needs;
 use crate::auth::{Auth, Call};
 use crate::verifier::{Judgement, Outcome, Question};
 
@@ -16,7 +17,7 @@ pub struct Decided {
 impl Auth {
     /// Judges one question. Needs `postern:auth:verify` of the client. An empty audience is the client's own.
     pub fn verify<'a>(&self, call: &'a Call, mut question: Question<'a>) -> Result<Decided, AuthError> {
-        self.demand(call, "postern:auth:verify")?;
+        self.demand(call, &needs::VERIFY)?;
         if question.audience.is_empty() {
             question.audience = &call.client.audience;
         }

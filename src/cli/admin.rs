@@ -1,6 +1,7 @@
 //! `postern admin`: administration through `AdminService`, by the person who is signed in.
 
 mod bindings;
+mod clients;
 mod operation;
 mod policy;
 mod roles;
@@ -10,12 +11,13 @@ use super::args::admin::{AdminArgs, Area, Keys};
 use super::caller::Caller;
 use super::failure::Failure;
 use super::output::Answer;
-use crate::domain::id::UserId;
+use crate::domain::id::{ClientId, UserId};
 use crate::proto::admin::v1::get_user_request::Key;
 use crate::proto::admin::v1::scope::Where;
 use crate::proto::admin::v1::{GetUserRequest, GetUserResponse, Scope, User};
 
 const EXTERNAL: &str = "ext:";
+const CLIENT: &str = "client:";
 
 /// As many as a page may have.
 const PAGE: i32 = 500;
@@ -27,6 +29,7 @@ pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
         Area::Roles(command) => roles::run(&caller, command).await,
         Area::Policy(command) => policy::run(&caller, command).await,
         Area::Bindings(command) => bindings::run(&caller, command).await,
+        Area::Clients(command) => clients::run(&caller, command).await,
         Area::Explain(command) => operation::explain(&caller, command).await,
         Area::Keys(Keys::List) => operation::keys(&caller).await,
         Area::Fence(command) => operation::fence(&caller, command).await,
@@ -39,6 +42,15 @@ pub(super) async fn user_id(caller: &Caller, name: &str) -> Result<String, Failu
     match key(name) {
         Key::Id(id) => Ok(id),
         key => Ok(get_user(caller, key).await?.user.unwrap_or_default().id),
+    }
+}
+
+/// The id behind a user, or a client as `client:ID`.
+async fn principal_id(caller: &Caller, name: &str) -> Result<String, Failure> {
+    match name.strip_prefix(CLIENT) {
+        None => user_id(caller, name).await,
+        Some(id) if id.parse::<ClientId>().is_ok() => Ok(id.to_owned()),
+        Some(_) => Err(Failure::local("not a client's id: it is made of a-z, 0-9 and -")),
     }
 }
 

@@ -2,6 +2,7 @@
 //! what comes next.
 
 pub(super) mod admin;
+pub(super) mod clients;
 mod help;
 #[cfg(test)]
 mod tests;
@@ -141,6 +142,9 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "URL", env = "POSTERN_SERVER", default_value = DEFAULT_SERVER, hide_env_values = true,
           global = true)]
     pub(super) server: String,
+    /// A file with the secret of the client that calls, for a server that knows its clients
+    #[arg(long, value_name = "FILE", env = "POSTERN_CLIENT_SECRET_FILE", hide_env_values = true, global = true)]
+    pub(super) client_secret_file: Option<PathBuf>,
     /// Print the answer as JSON (proto3 mapping), errors too
     #[arg(long, global = true)]
     pub(super) json: bool,

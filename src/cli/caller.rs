@@ -2,8 +2,11 @@
 
 mod server;
 
+use std::path::Path;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
@@ -12,6 +15,8 @@ use super::failure::{Circumstances, Failure, reason_in};
 use super::output::Output;
 use super::state::{Locked, SignedIn, States};
 use crate::clock::Clock;
+use crate::config::SecretSource;
+use crate::domain::client::ClientSecret;
 use crate::domain::time::Timestamp;
 use crate::proto::admin::v1::admin_service_client::AdminServiceClient;
 use crate::proto::auth::v1::auth_service_client::AuthServiceClient;
@@ -20,6 +25,7 @@ use server::Server;
 
 pub(super) const USER_AGENT: &str = concat!("postern/", env!("CARGO_PKG_VERSION"));
 
+const AUTHORIZATION: &str = "authorization";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Above the server's own longest deadline, that of Login.
@@ -35,6 +41,8 @@ const DEVICE_NAME_CHARS: usize = 64;
 pub(super) struct Caller {
     server: Server,
     channel: Channel,
+    /// What proves this program, where a server asks for it.
+    secret: Option<AsciiMetadataValue>,
     /// Not everybody has a home: a container that only asks for health needs none.
     states: Result<States, Failure>,
     pub(super) clock: Clock,
@@ -48,8 +56,9 @@ impl Caller {
             .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
             .map_err(|error| Failure::local(format!("--server {}: {error}", args.server.escape_debug())))?;
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
+        let secret = args.client_secret_file.as_deref().map(client_secret).transpose()?;
         let (states, clock) = (States::of_this_person(), Clock::default());
-        Ok(Self { server, channel, states, clock, output: args.output() })
+        Ok(Self { server, channel, secret, states, clock, output: args.output() })
     }
 
     /// As the state file names it.
@@ -93,6 +102,9 @@ impl Caller {
     ) -> Result<R, Status> {
         let mut request = Request::new(message);
         request.set_timeout(CALL_TIMEOUT);
+        if let Some(secret) = &self.secret {
+            request.metadata_mut().insert(AUTHORIZATION, secret.clone());
+        }
         Ok(call(AuthServiceClient::new(self.channel()), request).await?.into_inner())
     }
 
@@ -105,11 +117,9 @@ impl Caller {
         self.with_token(async |signed_in: &SignedIn| {
             let mut request = Request::new(message.clone());
             request.set_timeout(CALL_TIMEOUT);
-            let mut bearer: tonic::metadata::AsciiMetadataValue = format!("Bearer {}", signed_in.access_token)
-                .parse()
-                .map_err(|_no_header| Status::unauthenticated("the stored access token is damaged"))?;
-            bearer.set_sensitive(true);
-            request.metadata_mut().insert("authorization", bearer);
+            let bearer = bearer(&signed_in.access_token)
+                .ok_or_else(|| Status::unauthenticated("the stored access token is damaged"))?;
+            request.metadata_mut().insert(AUTHORIZATION, bearer);
             Ok(call(AdminServiceClient::new(self.channel()), request).await?.into_inner())
         })
         .await
@@ -175,6 +185,21 @@ impl Caller {
     pub(super) fn failure(&self, status: &Status, identifier: Option<&str>) -> Failure {
         Failure::of_call(status, Circumstances { server: self.server(), identifier })
     }
+}
+
+fn bearer(credential: &str) -> Option<AsciiMetadataValue> {
+    let mut value: AsciiMetadataValue = format!("Bearer {credential}").parse().ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Judged here already: a file that was mixed up must not be sent to a stranger.
+fn client_secret(path: &Path) -> Result<AsciiMetadataValue, Failure> {
+    let refused = |why: String| Failure::local(format!("--client-secret-file: {why}"));
+    let text = SecretSource::File(path.to_owned()).open().map_err(|why| refused(why.to_string()))?;
+    let is_secret = text.expose_secret().parse::<ClientSecret>().is_ok();
+    let value = is_secret.then(|| bearer(text.expose_secret())).flatten();
+    value.ok_or_else(|| refused(format!("{}: holds no client's secret (pcs_...)", path.display())))
 }
 
 fn is_near_its_end(signed_in: &SignedIn, now: Timestamp) -> bool {

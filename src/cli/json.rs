@@ -26,7 +26,8 @@ printed! {
         CreateUserResponse GetUserResponse ListUsersResponse UpdateUserResponse DisableUserResponse EnableUserResponse
         DeleteUserResponse SetPasswordResponse PutRoleResponse GetRoleResponse ListRolesResponse DeleteRoleResponse
         ApplyPolicyResponse GrantRoleResponse WithdrawRoleResponse ListBindingsResponse ListKeysResponse
-        ExplainAccessResponse EndAllSessionsResponse GetServerInfoResponse
+        ExplainAccessResponse EndAllSessionsResponse GetServerInfoResponse CreateClientResponse ListClientsResponse
+        UpdateClientResponse RotateClientSecretResponse DeleteClientResponse
     }
 }
 

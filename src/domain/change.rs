@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::domain::client::ACCESS_TTL_MAX;
+use crate::domain::client::{ACCESS_TTL_MAX, Registration};
 use crate::domain::id::{InvalidId, PrincipalId, SessionId, UserId};
 use crate::domain::key::StoredKey;
 use crate::domain::role::{BoundRole, Role};
@@ -31,6 +31,8 @@ pub enum Change {
     /// All keys that are not retired.
     Keys(Vec<StoredKey>),
     Fence(Fence),
+    /// All clients of the store, with their bindings.
+    Clients(Vec<Registration>),
 }
 
 /// A revocation, keyed (user, session) everywhere.

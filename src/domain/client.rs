@@ -1,25 +1,118 @@
 //! A client: a program that calls Postern or is called with its tokens.
 
+mod secret;
+
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::domain::id::{ClientId, InvalidId};
 use crate::domain::role::BoundRole;
+use crate::domain::time::Timestamp;
+
+pub use secret::{ClientSecret, InvalidSecret, NoRandomness, SecretDigest};
 
 /// The longest life of an access token, whatever is configured: revocations are kept in memory for little longer.
 pub const ACCESS_TTL_MAX: Duration = Duration::from_hours(1);
+/// A thief has so long to use what its owner used.
+pub const REFRESH_GRACE_MAX: Duration = Duration::from_mins(10);
+/// The longest that a session may live; a year would be a password that nobody changes.
+pub const ABSOLUTE_TTL_MAX: Duration = Duration::from_hours(365 * 24);
 
-/// A front, backend, app or machine, as every replica holds it in memory.
+/// A front, backend, app or machine, as every replica holds it in memory: what was registered, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
+    pub registration: Registration,
+    /// The server's limits, with the client's own over them.
+    pub session_policy: SessionPolicy,
+}
+
+impl Client {
+    pub fn new(registration: Registration, server: SessionPolicy) -> Self {
+        let session_policy = registration.limits.over(server);
+        Self { registration, session_policy }
+    }
+}
+
+/// All but the policy stands in the registration, and nobody who asks for it should have to know.
+impl Deref for Client {
+    type Target = Registration;
+
+    fn deref(&self) -> &Registration {
+        &self.registration
+    }
+}
+
+/// What an operator says of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
     pub id: ClientId,
+    /// For people.
+    pub display_name: String,
+    /// Names that prove it. No other client has one of them.
+    pub mtls_sans: Vec<San>,
+    /// Those that may still prove it; two during a rotation.
+    pub secrets: Vec<HeldSecret>,
     /// What it is as a resource: the default for Verify. Empty: none.
     pub audience: String,
     /// What it may ask tokens for; the first is the default.
     pub token_audiences: Vec<String>,
-    pub session_policy: SessionPolicy,
+    /// Compared as a whole.
+    pub return_urls: Vec<String>,
+    /// Where it departs from the server's.
+    pub limits: SessionLimits,
     pub roles: Vec<BoundRole>,
+    pub origin: Origin,
+    /// Proves nobody and opens nothing.
+    pub disabled: bool,
+    /// As the store made it; empty for one from elsewhere, which nobody changes here.
+    pub etag: String,
+}
+
+impl Registration {
+    /// One with nothing but an id.
+    pub fn new(id: ClientId, origin: Origin) -> Self {
+        Self {
+            id,
+            display_name: String::new(),
+            mtls_sans: Vec::new(),
+            secrets: Vec::new(),
+            audience: String::new(),
+            token_audiences: Vec::new(),
+            return_urls: Vec::new(),
+            limits: SessionLimits::default(),
+            roles: Vec::new(),
+            origin,
+            disabled: false,
+            etag: String::new(),
+        }
+    }
+}
+
+/// Who registered a client, and so who can change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// An administrator.
+    Store,
+    /// `[[clients]]` in the configuration.
+    Configuration,
+    /// The development profile.
+    BuiltIn,
+}
+
+/// A secret as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldSecret {
+    pub digest: SecretDigest,
+    /// From then on it proves nobody. None: for good.
+    pub ends_at: Option<Timestamp>,
+}
+
+impl HeldSecret {
+    pub fn proves_at(&self, now: Timestamp) -> bool {
+        self.ends_at.is_none_or(|end| now < end)
+    }
 }
 
 /// Limits of the sessions that a client opens.
@@ -45,6 +138,21 @@ pub struct SessionLimits {
     pub absolute_ttl: Option<Duration>,
     pub refresh_grace: Option<Duration>,
     pub max_per_user: Option<usize>,
+}
+
+impl SessionLimits {
+    /// These where they are set, the server's elsewhere, and neither beyond sense: no session idles longer than it lives,
+    /// and no access token outlives what verifiers remember.
+    pub fn over(self, server: SessionPolicy) -> SessionPolicy {
+        let absolute_ttl = self.absolute_ttl.unwrap_or(server.absolute_ttl);
+        SessionPolicy {
+            access_ttl: self.access_ttl.unwrap_or(server.access_ttl).min(ACCESS_TTL_MAX).min(absolute_ttl),
+            idle_ttl: self.idle_ttl.unwrap_or(server.idle_ttl).min(absolute_ttl),
+            absolute_ttl,
+            refresh_grace: self.refresh_grace.unwrap_or(server.refresh_grace).min(REFRESH_GRACE_MAX),
+            max_per_user: self.max_per_user.unwrap_or(server.max_per_user),
+        }
+    }
 }
 
 /// A subject alternative name (RFC 5280, section 4.2.1.6) that proves a client: a DNS name, or a URI such as a SPIFFE id.
@@ -95,6 +203,44 @@ impl fmt::Display for San {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const fn hours(hours: u64) -> Duration {
+        Duration::from_hours(hours)
+    }
+
+    #[test]
+    fn limits_keep_to_sense() {
+        let server = SessionPolicy {
+            access_ttl: Duration::from_mins(30),
+            idle_ttl: hours(24),
+            absolute_ttl: hours(240),
+            refresh_grace: Duration::from_secs(30),
+            max_per_user: 50,
+        };
+        assert_eq!(SessionLimits::default().over(server), server);
+        let own = SessionLimits { absolute_ttl: Some(hours(2)), max_per_user: Some(1), ..SessionLimits::default() };
+        let expected = SessionPolicy { absolute_ttl: hours(2), idle_ttl: hours(2), max_per_user: 1, ..server };
+        assert_eq!(own.over(server), expected);
+        let wide = SessionLimits {
+            access_ttl: Some(hours(9)),
+            refresh_grace: Some(hours(9)),
+            idle_ttl: Some(hours(999)),
+            ..SessionLimits::default()
+        };
+        let narrowed = wide.over(server);
+        assert_eq!((narrowed.access_ttl, narrowed.idle_ttl), (ACCESS_TTL_MAX, hours(240)));
+        assert_eq!(narrowed.refresh_grace, REFRESH_GRACE_MAX);
+    }
+
+    #[test]
+    fn a_secret_proves_until_its_end() {
+        let digest = ClientSecret::generate().unwrap().digest();
+        let now = Timestamp::from_secs(10);
+        for (ends_at, proves) in [(None, true), (Some(11), true), (Some(10), false), (Some(9), false)] {
+            let held = HeldSecret { digest, ends_at: ends_at.map(Timestamp::from_secs) };
+            assert_eq!(held.proves_at(now), proves, "{ends_at:?}");
+        }
+    }
 
     #[test]
     fn names_of_certificates() {

@@ -1,32 +1,34 @@
 //! AdminService: messages into values, a use case of `auth::admin`, values into messages. Not one decision is made here.
-//! The caller is a person: what is wrong with their token is `UNAUTHENTICATED`.
+//! The caller is a person, and what is wrong with their token is `UNAUTHENTICATED`; or a client, by its own proof.
 
 mod bindings;
+mod clients;
 mod roles;
 mod server;
 mod users;
 
 use std::sync::Arc;
 
-use secrecy::ExposeSecret as _;
 use tonic::{Request, Response, Status};
 
+use crate::auth::Auth;
+use crate::auth::admin::caller::Caller;
 use crate::auth::error::AuthError;
-use crate::auth::{Auth, Call};
 use crate::grpc::callers;
 use crate::grpc::status::{Repeat, refuse};
 use crate::proto::admin::v1::admin_service_server::AdminService;
 use crate::proto::admin::v1::{
-    ApplyPolicyRequest, ApplyPolicyResponse, CreateUserRequest, CreateUserResponse, DeleteRoleRequest,
-    DeleteRoleResponse, DeleteUserRequest, DeleteUserResponse, DisableUserRequest, DisableUserResponse,
-    EnableUserRequest, EnableUserResponse, EndAllSessionsRequest, EndAllSessionsResponse, ExplainAccessRequest,
-    ExplainAccessResponse, GetRoleRequest, GetRoleResponse, GetServerInfoRequest, GetServerInfoResponse,
-    GetUserRequest, GetUserResponse, GrantRoleRequest, GrantRoleResponse, ListBindingsRequest, ListBindingsResponse,
-    ListKeysRequest, ListKeysResponse, ListRolesRequest, ListRolesResponse, ListUsersRequest, ListUsersResponse,
-    PutRoleRequest, PutRoleResponse, SetPasswordRequest, SetPasswordResponse, UpdateUserRequest, UpdateUserResponse,
-    WithdrawRoleRequest, WithdrawRoleResponse,
+    ApplyPolicyRequest, ApplyPolicyResponse, CreateClientRequest, CreateClientResponse, CreateUserRequest,
+    CreateUserResponse, DeleteClientRequest, DeleteClientResponse, DeleteRoleRequest, DeleteRoleResponse,
+    DeleteUserRequest, DeleteUserResponse, DisableUserRequest, DisableUserResponse, EnableUserRequest,
+    EnableUserResponse, EndAllSessionsRequest, EndAllSessionsResponse, ExplainAccessRequest, ExplainAccessResponse,
+    GetRoleRequest, GetRoleResponse, GetServerInfoRequest, GetServerInfoResponse, GetUserRequest, GetUserResponse,
+    GrantRoleRequest, GrantRoleResponse, ListBindingsRequest, ListBindingsResponse, ListClientsRequest,
+    ListClientsResponse, ListKeysRequest, ListKeysResponse, ListRolesRequest, ListRolesResponse, ListUsersRequest,
+    ListUsersResponse, PutRoleRequest, PutRoleResponse, RotateClientSecretRequest, RotateClientSecretResponse,
+    SetPasswordRequest, SetPasswordResponse, UpdateClientRequest, UpdateClientResponse, UpdateUserRequest,
+    UpdateUserResponse, WithdrawRoleRequest, WithdrawRoleResponse,
 };
-use crate::verifier::Bearer;
 
 const PAGE_SIZE_MAX: u32 = 500;
 
@@ -111,6 +113,30 @@ impl AdminService for AdminDoor {
         answer(bindings::list(&self.auth, request).await, Repeat::Safe)
     }
 
+    async fn create_client(&self, request: Request<CreateClientRequest>) -> Answer<CreateClientResponse> {
+        answer(clients::create(&self.auth, request).await, Repeat::Unsafe)
+    }
+
+    async fn list_clients(&self, request: Request<ListClientsRequest>) -> Answer<ListClientsResponse> {
+        answer(clients::list(&self.auth, request).await, Repeat::Safe)
+    }
+
+    async fn update_client(&self, request: Request<UpdateClientRequest>) -> Answer<UpdateClientResponse> {
+        answer(clients::update(&self.auth, request).await, Repeat::Unsafe)
+    }
+
+    async fn rotate_client_secret(
+        &self,
+        request: Request<RotateClientSecretRequest>,
+    ) -> Answer<RotateClientSecretResponse> {
+        // A second time, it would end the secret that the client may be using by now.
+        answer(clients::rotate_secret(&self.auth, request).await, Repeat::Unsafe)
+    }
+
+    async fn delete_client(&self, request: Request<DeleteClientRequest>) -> Answer<DeleteClientResponse> {
+        answer(clients::delete(&self.auth, request).await, Repeat::Safe)
+    }
+
     async fn list_keys(&self, request: Request<ListKeysRequest>) -> Answer<ListKeysResponse> {
         answer(server::list_keys(&self.auth, request).await, Repeat::Safe)
     }
@@ -129,10 +155,8 @@ impl AdminService for AdminDoor {
 }
 
 /// Who calls. Before the message is looked at: a stranger learns nothing of what would be right.
-fn admit<T>(auth: &Auth, request: &Request<T>) -> Result<(Call, Bearer), AuthError> {
-    let (call, token) = callers::person(auth, request)?;
-    let bearer = auth.administrator(token.expose_secret())?;
-    Ok((call, bearer))
+fn admit<T>(auth: &Auth, request: &Request<T>) -> Result<Caller, AuthError> {
+    callers::administrator(auth, request)
 }
 
 fn answer<T>(result: Result<T, AuthError>, repeat: Repeat) -> Answer<T> {

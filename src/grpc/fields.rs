@@ -21,8 +21,8 @@ const PAGE_SIZE_DEFAULT: u32 = 50;
 const USER_AGENT_BYTES_MAX: usize = 512;
 const DISPLAY_NAME_CHARS_MAX: usize = 64;
 const NOTE_BYTES_MAX: usize = 256;
-const AUDIENCES_MAX: usize = 16;
-const AUDIENCE_BYTES_MAX: usize = 256;
+pub const AUDIENCES_MAX: usize = 16;
+pub const AUDIENCE_BYTES_MAX: usize = 256;
 
 /// The longest that a text may be.
 #[derive(Clone, Copy, Debug)]

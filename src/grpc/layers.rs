@@ -37,6 +37,10 @@ pub struct Trace {
 }
 
 impl Trace {
+    pub fn new(request_id: Arc<str>) -> Self {
+        Self { request_id, client: Arc::default() }
+    }
+
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
@@ -55,7 +59,7 @@ pub struct Observe {
 
 impl Middle for Observe {
     async fn run<S: Next>(self, mut request: Request<Body>, mut next: S) -> Response<Body> {
-        let trace = Trace { request_id: request_id(request.headers()), client: Arc::default() };
+        let trace = Trace::new(request_id(request.headers()));
         let path = request.uri().path().trim_start_matches('/');
         let method = path.get(..path.floor_char_boundary(PATH_BYTES_MAX)).unwrap_or_default().to_owned();
         // An error's span whatever the filter is: a line without the id is of no use to whoever has the answer.

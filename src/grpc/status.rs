@@ -14,6 +14,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::auth::error::{AuthError, Violation};
+use crate::domain::client::Origin;
+use crate::domain::id::ClientId;
 use crate::domain::role::RoleFault;
 use crate::domain::standing::End;
 use crate::proto::auth::v1::Reason;
@@ -93,6 +95,8 @@ fn log(error: &AuthError) {
         | AuthError::ClientUnauthenticated
         | AuthError::ClientNotAllowed { .. }
         | AuthError::IdentifierTaken { .. }
+        | AuthError::ClientTaken { .. }
+        | AuthError::ClientNotEditable { .. }
         | AuthError::NotFound { .. }
         | AuthError::ReauthenticationRequired { .. }
         | AuthError::EtagMismatch
@@ -191,6 +195,10 @@ impl Refusal {
             AuthError::IdentifierTaken { field } => {
                 Self::new(Code::AlreadyExists, Reason::IdentifierTaken, format!("another user has this {field}"))
             }
+            AuthError::ClientTaken { what } => {
+                Self::new(Code::AlreadyExists, Reason::IdentifierTaken, format!("another client has this {what}"))
+            }
+            AuthError::ClientNotEditable { id, origin } => Self::not_editable(id, *origin),
             AuthError::NotFound { what } => {
                 Self::new(Code::NotFound, Reason::NotFound, format!("there is no such {what}"))
             }
@@ -232,6 +240,16 @@ impl Refusal {
             }
             AuthError::Internal(_) => Self::new(Code::Internal, Reason::Internal, INTERNAL),
         }
+    }
+
+    fn not_editable(id: &ClientId, origin: Origin) -> Self {
+        let place = match origin {
+            Origin::Configuration => "is declared in [[clients]] of the server's configuration: change it there",
+            Origin::BuiltIn => "belongs to the development profile and cannot be changed",
+            Origin::Store => "cannot be changed now",
+        };
+        let message = format!("client `{id}` {place}");
+        Self::new(Code::FailedPrecondition, Reason::ClientNotEditable, message).with("client", id)
     }
 
     fn fields(violations: &[Violation]) -> Self {

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use http_body_util::Full;
+use secrecy::ExposeSecret as _;
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -23,7 +24,7 @@ use crate::auth::keyring::Keyring;
 use crate::auth::master_key::MasterKeys;
 use crate::auth::passwords::{HashSettings, Passwords};
 use crate::clock::Clock;
-use crate::domain::client::{Client, SessionPolicy};
+use crate::domain::client::{Origin, Registration, SessionPolicy};
 use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
 use crate::proto::auth::v1::auth_service_client::AuthServiceClient;
@@ -79,43 +80,39 @@ async fn auth(directory: &std::path::Path) -> Auth {
         cache_bytes: CACHE_BYTES_DEFAULT,
     }));
     let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
+    let role = |name: &str| BoundRole { role: name.parse().unwrap(), scope: Scope::Everywhere, expires_at: None };
+    let built_in = Registration {
+        audience: issuer.clone(),
+        token_audiences: vec![issuer.clone()],
+        roles: vec![role("postern.front"), role("postern.backend")],
+        ..Registration::new("dev".parse().unwrap(), Origin::BuiltIn)
+    };
+    let server = SessionPolicy {
+        access_ttl: Duration::from_mins(10),
+        idle_ttl: Duration::from_hours(1),
+        absolute_ttl: Duration::from_hours(2),
+        refresh_grace: Duration::from_secs(30),
+        max_per_user: 10,
+    };
+    let clients = Arc::new(Clients::new(server, Vec::new(), Some(built_in)).unwrap());
     let (feed, mut task) = FeedTask::new(
         store.clone(),
         Arc::clone(&verifier),
         Arc::clone(&keyring),
+        Arc::clone(&clients),
         clock.clone(),
         Duration::from_secs(1),
     );
     task.load().await.unwrap();
     let one = NonZeroUsize::MIN;
     let cost = HashSettings { memory_kib: 19_456, iterations: 2, parallelism: 1, threads: one, queue: 1 };
-    let role = |name: &str| BoundRole { role: name.parse().unwrap(), scope: Scope::Everywhere, expires_at: None };
-    let built_in = Client {
-        id: "dev".parse().unwrap(),
-        audience: issuer.clone(),
-        token_audiences: vec![issuer.clone()],
-        session_policy: SessionPolicy {
-            access_ttl: Duration::from_mins(10),
-            idle_ttl: Duration::from_hours(1),
-            absolute_ttl: Duration::from_hours(2),
-            refresh_grace: Duration::from_secs(30),
-            max_per_user: 10,
-        },
-        roles: vec![role("postern.front"), role("postern.backend")],
-    };
     Auth {
         sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
         summaries: masters.sealer("summary"),
         audit: Audit::new(store.clone()).0,
         passwords: Passwords::start(&cost).unwrap(),
-        clients: Clients::development(built_in),
-        rules: Rules {
-            issuer,
-            late_repeats: true,
-            password_min_length: 12,
-            absolute_ttl_max: Duration::from_hours(2),
-            jwks_max_age: Duration::from_mins(5),
-        },
+        clients,
+        rules: Rules { issuer, late_repeats: true, password_min_length: 12, jwks_max_age: Duration::from_mins(5) },
         store,
         verifier,
         keyring,
@@ -250,4 +247,74 @@ async fn health_follows_readiness_and_says_the_end_first() {
     };
     Port::new().await.during(calls).await;
     assert!(ended.get().unwrap().elapsed() < DRAIN / 2);
+}
+
+/// Rows 85 and 153: a certificate proves one client or nobody, and what it proves is not overruled by a secret.
+#[tokio::test]
+async fn certificates_prove_clients() {
+    use crate::domain::client::{ClientSecret, HeldSecret, San};
+    use crate::grpc::layers::Trace;
+    use crate::grpc::peer::Peer;
+
+    let directory = tempfile::tempdir().unwrap();
+    let auth = auth(directory.path()).await;
+    let registered = |id: &str, san: &str| {
+        let secret = ClientSecret::generate().unwrap();
+        let secrets = vec![HeldSecret { digest: secret.digest(), ends_at: None }];
+        let mtls_sans = vec![san.parse().unwrap()];
+        let client = Registration { mtls_sans, secrets, ..Registration::new(id.parse().unwrap(), Origin::Store) };
+        (client, format!("Bearer {}", secret.text().expose_secret()))
+    };
+    let (web, web_secret) = registered("web", "web.internal");
+    let (orders, orders_secret) = registered("orders", "spiffe://prod/orders");
+    let (lost, lost_secret) = registered("lost", "lost.internal");
+    auth.clients.learn(&[web, orders, Registration { disabled: true, ..lost }]);
+    let request = |address: &str, names: &[&str], authorization: Option<&str>| {
+        let mut request = Request::new(());
+        let names = names.iter().map(|name| name.parse::<San>().unwrap()).collect();
+        request.extensions_mut().insert(Peer { address: address.parse().unwrap(), names });
+        request.extensions_mut().insert(Trace::new("request".into()));
+        if let Some(authorization) = authorization {
+            request.metadata_mut().insert("authorization", authorization.parse().unwrap());
+        }
+        request
+    };
+    let here = "127.0.0.1:9";
+    for (address, names, secret, proven) in [
+        (here, &["web.internal"][..], None, Some("web")),
+        ("10.0.0.9:9", &["web.internal", "other.internal"], None, Some("web")),
+        (here, &["web.internal"], Some(&web_secret), Some("web")),
+        ("10.0.0.9:9", &[], Some(&orders_secret), Some("orders")),
+        (here, &["web.internal"], Some(&orders_secret), None),
+        (here, &["web.internal", "spiffe://prod/orders"], None, None),
+        (here, &["web.internal", "spiffe://prod/orders"], Some(&web_secret), None),
+        (here, &["other.internal"], None, None),
+        (here, &["other.internal"], Some(&web_secret), None),
+        (here, &["lost.internal"], None, None),
+        (here, &[], Some(&lost_secret), None),
+        // Without any credential: the development profile's own, on this machine.
+        (here, &[], None, Some("dev")),
+        ("[::1]:9", &[], None, Some("dev")),
+        ("[::ffff:127.0.0.1]:9", &[], None, Some("dev")),
+        ("10.0.0.9:9", &[], None, None),
+    ] {
+        let secret = secret.map(String::as_str);
+        let call = callers::client(&auth, &request(address, names, secret));
+        let found = call.as_ref().map(|call| call.client.id.as_str()).ok();
+        assert_eq!(found, proven, "{address} {names:?} {}", secret.is_some());
+        assert!(proven.is_some() || matches!(call, Err(crate::auth::Error::ClientUnauthenticated)));
+        // The same proof administers, but for nobody's.
+        let administrator = callers::administrator(&auth, &request(address, names, secret));
+        let found = administrator.as_ref().map(|caller| caller.client_id().as_str()).ok();
+        assert_eq!(found, proven.filter(|id| *id != "dev"), "{address} {names:?}");
+    }
+    // A person's token is judged as one, whatever certificate it comes with; here it is nobody's.
+    let person = callers::administrator(&auth, &request(here, &["web.internal"], Some("Bearer eyJ.e30.x")));
+    assert!(matches!(person, Err(crate::auth::Error::TokenRefused(_))));
+    let no_client = callers::client(&auth, &request(here, &["web.internal"], Some("Bearer eyJ.e30.x")));
+    assert!(matches!(no_client, Err(crate::auth::Error::ClientUnauthenticated)));
+    // Who cannot be seen is nobody on this machine.
+    let mut unseen = Request::new(());
+    unseen.extensions_mut().insert(Trace::new("request".into()));
+    assert!(callers::client(&auth, &unseen).is_err());
 }

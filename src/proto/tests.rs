@@ -32,7 +32,10 @@ const PRINTERS: &[(&str, Printer)] = printers! {
         EnableUserResponse DeleteUserRequest DeleteUserResponse SetPasswordRequest SetPasswordResponse Role
         PutRoleRequest PutRoleResponse GetRoleRequest GetRoleResponse ListRolesRequest ListRolesResponse
         DeleteRoleRequest DeleteRoleResponse ApplyPolicyRequest ApplyPolicyResponse Scope Binding GrantRoleRequest
-        GrantRoleResponse WithdrawRoleRequest WithdrawRoleResponse ListBindingsRequest ListBindingsResponse Key
+        GrantRoleResponse WithdrawRoleRequest WithdrawRoleResponse ListBindingsRequest ListBindingsResponse Client SessionPolicy
+        CreateClientRequest CreateClientResponse ListClientsRequest ListClientsResponse UpdateClientRequest
+        UpdateClientResponse RotateClientSecretRequest RotateClientSecretResponse DeleteClientRequest
+        DeleteClientResponse Key
         ListKeysRequest ListKeysResponse ExplainAccessRequest ExplainAccessResponse ExplainStep EndAllSessionsRequest
         EndAllSessionsResponse GetServerInfoRequest GetServerInfoResponse
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::audit::AuditEvent;
 use crate::domain::change::Revision;
-use crate::domain::id::{PrincipalId, UserId};
+use crate::domain::id::{ClientId, PrincipalId, UserId};
 use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, RoleId, built_in};
 use crate::domain::time::Timestamp;
@@ -35,15 +35,15 @@ pub struct BindingFilter {
 /// Where a page ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindingKey {
-    pub user: UserId,
+    pub principal: PrincipalId,
     pub role: RoleId,
     pub scope: Scope,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
-    #[error("there is no such user")]
-    UnknownUser,
+    #[error("there is no such user or client")]
+    UnknownPrincipal,
     #[error("there is no such role")]
     UnknownRole,
     #[error("nobody would be left who administers everything, everywhere, for good")]
@@ -60,106 +60,132 @@ pub enum WithdrawError {
     Store(#[from] StoreError),
 }
 
+/// What one kind of principal holds.
+macro_rules! list_by {
+    ($principal:literal) => {
+        concat!(
+            "SELECT user_id, client_id, role, tenant, expires_at, create_time, granted_by FROM bindings WHERE (",
+            $principal,
+            ", role, tenant) > ($2, $3, $4) AND ($5 IS NULL OR role = $5) AND ($6 IS NULL OR tenant = $6) AND ($7 IS NULL OR ",
+            $principal,
+            " = $7) AND (expires_at IS NULL OR expires_at > ",
+            now!(),
+            ") ORDER BY ",
+            $principal,
+            ", role, tenant LIMIT $8"
+        )
+    };
+}
+
 impl Store {
-    /// Gives a user a role; given again with another end, it is the newer grant that stands.
+    /// Gives a role; given again with another end, it is the newer grant that stands.
     pub async fn grant(
         &self,
-        user: UserId,
+        principal: &PrincipalId,
         bound: &BoundRole,
         granted_by: &PrincipalId,
         audit: &AuditEvent,
     ) -> Result<(Binding, Revision), GrantError> {
-        const EXISTS: &str = "SELECT count(*) FROM users WHERE id = $1";
         let mut write = self.write().await?;
-        let users: i64 = sqlx::query_scalar(EXISTS)
-            .bind(user.uuid())
-            .fetch_one(write.connection())
-            .await
-            .map_err(StoreError::from)?;
-        if users == 0 {
-            return Err(GrantError::UnknownUser);
+        if !write.principal_exists(principal).await? {
+            return Err(GrantError::UnknownPrincipal);
         }
         if !write.role_exists(&bound.role).await? {
             return Err(GrantError::UnknownRole);
         }
-        if let Some(binding) = find(write.connection(), user, bound).await?
+        if let Some(binding) = find(write.connection(), principal, bound).await?
             && binding.bound == *bound
         {
             return Ok((binding, write.commit().await?));
         }
         let before = administrators(write.connection()).await?;
-        write.bind_role(user, bound, Some(granted_by)).await?;
-        write.raise_roles(user).await?;
+        write.bind_role(principal, bound, Some(granted_by)).await?;
+        write.raise_principal(principal).await?;
         if write.lost_the_last_administrator(before).await? {
             return Err(GrantError::LastAdministrator);
         }
         write.audit(audit).await?;
         let binding =
-            find(write.connection(), user, bound).await?.ok_or(StoreError::corrupt("a new binding is missing"))?;
+            find(write.connection(), principal, bound).await?.ok_or(StoreError::corrupt("a new binding is missing"))?;
         Ok((binding, write.commit().await?))
     }
 
     pub async fn withdraw(
         &self,
-        user: UserId,
+        principal: &PrincipalId,
         role: &RoleId,
         scope: &Scope,
         audit: &AuditEvent,
     ) -> Result<Changed, WithdrawError> {
-        const DELETE: &str = "DELETE FROM bindings WHERE user_id = $1 AND role = $2 AND tenant = $3";
         let mut write = self.write().await?;
         let before = administrators(write.connection()).await?;
-        let done = sqlx::query(DELETE)
-            .bind(user.uuid())
-            .bind(role.as_str())
-            .bind(sql::tenant(scope))
-            .execute(write.connection())
-            .await
-            .map_err(StoreError::from)?;
-        let changed = done.rows_affected() == 1;
+        let changed = write.unbind_role(principal, role, scope).await?;
         if changed {
             if write.lost_the_last_administrator(before).await? {
                 return Err(WithdrawError::LastAdministrator);
             }
-            write.raise_roles(user).await?;
+            write.raise_principal(principal).await?;
             write.audit(audit).await?;
         }
         Ok(Changed { changed, revision: write.commit().await? })
     }
 
-    /// Bindings that have not ended, in the order of their keys, those behind `after`.
+    /// Bindings that have not ended, in the order of their keys, those behind `after`: of users first, then of clients.
     pub async fn list_bindings(
         &self,
         filter: &BindingFilter,
         after: Option<&BindingKey>,
         limit: u32,
     ) -> Result<Vec<Binding>, StoreError> {
-        const LIST: &str = concat!(
-            "SELECT user_id, role, tenant, expires_at, create_time, granted_by FROM bindings \
-             WHERE (user_id, role, tenant) > ($2, $3, $4) AND ($5 IS NULL OR user_id = $5) \
-             AND ($6 IS NULL OR role = $6) AND ($7 IS NULL OR tenant = $7) \
-             AND (expires_at IS NULL OR expires_at > ",
-            now!(),
-            ") ORDER BY user_id, role, tenant LIMIT $8"
-        );
-        let user = match &filter.principal {
-            None => None,
-            Some(PrincipalId::User(user)) => Some(user.uuid()),
-            // Bound in memory, as configured.
-            Some(PrincipalId::Client(_)) => return Ok(Vec::new()),
-        };
-        let rows = sqlx::query(LIST)
-            .bind(self.clock.offset_micros())
-            .bind(after.map_or(Uuid::nil(), |key| key.user.uuid()))
-            .bind(after.map_or("", |key| key.role.as_str()))
-            .bind(after.map_or("", |key| sql::tenant(&key.scope)))
-            .bind(user)
-            .bind(filter.role.as_ref().map(RoleId::as_str))
-            .bind(filter.scope.as_ref().map(sql::tenant))
-            .bind(limit)
-            .fetch_all(&self.reader)
-            .await?;
-        rows.iter().map(binding).collect()
+        const OF_USERS: &str = list_by!("user_id");
+        const OF_CLIENTS: &str = list_by!("client_id");
+        let mut bindings = Vec::new();
+        let after_user = after.is_none_or(|key| matches!(key.principal, PrincipalId::User(_)));
+        if after_user && !matches!(filter.principal, Some(PrincipalId::Client(_))) {
+            let first = after.map_or(Uuid::nil(), |key| user_id(&key.principal).unwrap_or_default());
+            let query = sqlx::query(OF_USERS).bind(self.clock.offset_micros()).bind(first);
+            let only = filter.principal.as_ref().and_then(user_id);
+            let rows = bind_filter(query, filter, after).bind(only).bind(limit).fetch_all(&self.reader).await?;
+            bindings = rows.iter().map(binding).collect::<Result<_, _>>()?;
+        }
+        let rest = limit.saturating_sub(u32::try_from(bindings.len()).unwrap_or(u32::MAX));
+        if rest > 0 && !matches!(filter.principal, Some(PrincipalId::User(_))) {
+            let after = after.filter(|_| !after_user);
+            let first = after.map_or("", |key| client_id(&key.principal).unwrap_or_default());
+            let query = sqlx::query(OF_CLIENTS).bind(self.clock.offset_micros()).bind(first);
+            let only = filter.principal.as_ref().and_then(client_id);
+            let rows = bind_filter(query, filter, after).bind(only).bind(rest).fetch_all(&self.reader).await?;
+            for row in &rows {
+                bindings.push(binding(row)?);
+            }
+        }
+        Ok(bindings)
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+/// `$3` to `$6` of both listings.
+fn bind_filter<'q>(query: Query<'q>, filter: &'q BindingFilter, after: Option<&'q BindingKey>) -> Query<'q> {
+    query
+        .bind(after.map_or("", |key| key.role.as_str()))
+        .bind(after.map_or("", |key| sql::tenant(&key.scope)))
+        .bind(filter.role.as_ref().map(RoleId::as_str))
+        .bind(filter.scope.as_ref().map(sql::tenant))
+}
+
+/// The column for one kind of principal; the other is NULL, which equals nothing.
+fn user_id(principal: &PrincipalId) -> Option<Uuid> {
+    match principal {
+        PrincipalId::User(user) => Some(user.uuid()),
+        PrincipalId::Client(_) => None,
+    }
+}
+
+fn client_id(principal: &PrincipalId) -> Option<&str> {
+    match principal {
+        PrincipalId::User(_) => None,
+        PrincipalId::Client(client) => Some(client.as_str()),
     }
 }
 
@@ -174,19 +200,31 @@ impl Write {
         Ok(count == 1)
     }
 
+    pub(super) async fn principal_exists(&mut self, principal: &PrincipalId) -> Result<bool, StoreError> {
+        const USER: &str = "SELECT count(*) FROM users WHERE id = $1";
+        match principal {
+            PrincipalId::Client(client) => self.client_exists(client).await,
+            PrincipalId::User(user) => {
+                let count: i64 = sqlx::query_scalar(USER).bind(user.uuid()).fetch_one(self.connection()).await?;
+                Ok(count == 1)
+            }
+        }
+    }
+
     pub(super) async fn bind_role(
         &mut self,
-        user: UserId,
+        principal: &PrincipalId,
         bound: &BoundRole,
         granted_by: Option<&PrincipalId>,
     ) -> Result<(), StoreError> {
-        const PUT: &str = "INSERT INTO bindings (user_id, role, tenant, expires_at, create_time, granted_by) \
-            VALUES ($1, $2, $3, $4, $5, $6) \
-            ON CONFLICT (user_id, role, tenant) DO UPDATE SET expires_at = excluded.expires_at, \
-            create_time = excluded.create_time, granted_by = excluded.granted_by";
+        const PUT: &str = "INSERT INTO bindings (user_id, client_id, role, tenant, expires_at, create_time, granted_by) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        // First, and not ON CONFLICT: a binding is unique by one of two columns, and PostgreSQL takes only one of them.
+        self.unbind_role(principal, &bound.role, &bound.scope).await?;
         let now = self.now().micros();
         sqlx::query(PUT)
-            .bind(user.uuid())
+            .bind(user_id(principal))
+            .bind(client_id(principal))
             .bind(bound.role.as_str())
             .bind(sql::tenant(&bound.scope))
             .bind(bound.expires_at.map(Timestamp::micros))
@@ -195,6 +233,27 @@ impl Write {
             .execute(self.connection())
             .await?;
         Ok(())
+    }
+
+    /// Whether it was bound.
+    async fn unbind_role(&mut self, principal: &PrincipalId, role: &RoleId, scope: &Scope) -> Result<bool, StoreError> {
+        const DELETE: &str =
+            "DELETE FROM bindings WHERE (user_id = $1 OR client_id = $2) AND role = $3 AND tenant = $4";
+        let done = sqlx::query(DELETE)
+            .bind(user_id(principal))
+            .bind(client_id(principal))
+            .bind(role.as_str())
+            .bind(sql::tenant(scope))
+            .execute(self.connection())
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn raise_principal(&mut self, principal: &PrincipalId) -> Result<(), StoreError> {
+        match principal {
+            PrincipalId::User(user) => self.raise_roles(*user).await,
+            PrincipalId::Client(client) => self.raise_client(client).await,
+        }
     }
 
     /// From here on, older tokens of the user are judged by what the feed says of their roles.
@@ -215,13 +274,14 @@ impl Write {
 
 async fn find(
     connection: &mut SqliteConnection,
-    user: UserId,
+    principal: &PrincipalId,
     bound: &BoundRole,
 ) -> Result<Option<Binding>, StoreError> {
-    const GET: &str = "SELECT user_id, role, tenant, expires_at, create_time, granted_by FROM bindings \
-        WHERE user_id = $1 AND role = $2 AND tenant = $3";
+    const GET: &str = "SELECT user_id, client_id, role, tenant, expires_at, create_time, granted_by FROM bindings \
+        WHERE (user_id = $1 OR client_id = $2) AND role = $3 AND tenant = $4";
     let row = sqlx::query(GET)
-        .bind(user.uuid())
+        .bind(user_id(principal))
+        .bind(client_id(principal))
         .bind(bound.role.as_str())
         .bind(sql::tenant(&bound.scope))
         .fetch_optional(connection)
@@ -231,8 +291,14 @@ async fn find(
 
 fn binding(row: &SqliteRow) -> Result<Binding, StoreError> {
     let granted_by: Option<&str> = row.try_get("granted_by")?;
+    let (user, client): (Option<Uuid>, Option<&str>) = (row.try_get("user_id")?, row.try_get("client_id")?);
+    let principal = match (user, client) {
+        (Some(user), _) => PrincipalId::User(UserId::from_uuid(user)),
+        (None, Some(client)) => PrincipalId::Client(sql::parse::<ClientId>(client, "a binding's client")?),
+        (None, None) => return Err(StoreError::corrupt("a binding of nobody")),
+    };
     Ok(Binding {
-        principal: PrincipalId::User(UserId::from_uuid(row.try_get("user_id")?)),
+        principal,
         bound: sql::bound_role(row)?.ok_or(StoreError::corrupt("a binding without a role"))?,
         create_time: sql::time(row, "create_time")?,
         granted_by: granted_by.map(|text| sql::parse(text, "who granted a role")).transpose()?,

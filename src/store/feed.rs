@@ -15,7 +15,7 @@ use crate::domain::standing::{EndCause, Fence, Floor};
 use crate::domain::time::Timestamp;
 use crate::store::sessions::ended_session;
 use crate::store::write::{BULK, Learn, head};
-use crate::store::{Store, StoreError, keys, roles, sql};
+use crate::store::{Store, StoreError, clients, keys, roles, sql};
 
 /// All that a verifier must know, and how far that is.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +53,7 @@ impl Store {
             Change::Fence(fence(&mut snapshot).await?),
             Change::Policy { version: policy_version, roles },
             Change::Keys(keys::not_retired(&mut snapshot, now).await?),
+            Change::Clients(clients::all(&mut snapshot, self.clock.offset_micros()).await?),
         ];
         let principals = recent_principals(&mut snapshot, self.clock.offset_micros(), since).await?;
         changes.extend(principals.into_iter().map(Change::Principal));
@@ -132,6 +133,7 @@ impl Store {
                 Change::Policy { version, roles }
             }
             Learn::KEYS => Change::Keys(keys::not_retired(snapshot, now).await?),
+            Learn::CLIENTS => Change::Clients(clients::all(snapshot, self.clock.offset_micros()).await?),
             Learn::FENCE => Change::Fence(fence(snapshot).await?),
             // Also for what a later version may write beside this one.
             _ => return Ok(Read::Reload),

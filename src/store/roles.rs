@@ -133,11 +133,16 @@ impl Write {
     /// Deletes a role and withdraws it from everybody.
     pub(super) async fn remove_role(&mut self, id: &RoleId) -> Result<(), StoreError> {
         const HOLDERS: &str = "SELECT DISTINCT user_id FROM bindings WHERE role = $1 AND user_id IS NOT NULL";
+        const CLIENTS: &str = "SELECT DISTINCT client_id FROM bindings WHERE role = $1 AND client_id IS NOT NULL";
         const WITHDRAW: &str = "DELETE FROM bindings WHERE role = $1";
         const DELETE: &str = "DELETE FROM roles WHERE id = $1";
         let holders: Vec<Uuid> = sqlx::query_scalar(HOLDERS).bind(id.as_str()).fetch_all(self.connection()).await?;
         for holder in holders {
             self.raise_roles(UserId::from_uuid(holder)).await?;
+        }
+        let clients: Vec<String> = sqlx::query_scalar(CLIENTS).bind(id.as_str()).fetch_all(self.connection()).await?;
+        for client in clients {
+            self.raise_client(&sql::parse(&client, "a binding's client")?).await?;
         }
         sqlx::query(WITHDRAW).bind(id.as_str()).execute(self.connection()).await?;
         sqlx::query(DELETE).bind(id.as_str()).execute(self.connection()).await?;

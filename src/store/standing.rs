@@ -170,9 +170,13 @@ mod tests {
         let mut truth = BTreeMap::from([(scratch.owner(user).await.roles_at, 0)]);
         let role = bound("postern.front", "");
         for _ in 0..20 {
-            scratch.store.grant(user, &role, &PrincipalId::User(user), &scratch.audit()).await.unwrap();
+            scratch
+                .store
+                .grant(&PrincipalId::User(user), &role, &PrincipalId::User(user), &scratch.audit())
+                .await
+                .unwrap();
             truth.insert(scratch.owner(user).await.roles_at, 1);
-            scratch.store.withdraw(user, &role.role, &role.scope, &scratch.audit()).await.unwrap();
+            scratch.store.withdraw(&PrincipalId::User(user), &role.role, &role.scope, &scratch.audit()).await.unwrap();
             truth.insert(scratch.owner(user).await.roles_at, 0);
         }
         done.send_replace(false);

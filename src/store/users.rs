@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::domain::account::{Email, Identifier, Profile, User, UserName, UserState};
 use crate::domain::audit::AuditEvent;
 use crate::domain::change::Revision;
-use crate::domain::id::UserId;
+use crate::domain::id::{PrincipalId, UserId};
 use crate::domain::role::{BoundRole, RoleId};
 use crate::store::write::Write;
 use crate::store::{Store, StoreError, sql};
@@ -116,7 +116,7 @@ impl Store {
             if !write.role_exists(&bound.role).await? {
                 return Err(CreateUserError::UnknownRole(bound.role.clone()));
             }
-            write.bind_role(new.id, bound, audit.actor.as_ref()).await?;
+            write.bind_role(&PrincipalId::User(new.id), bound, audit.actor.as_ref()).await?;
         }
         write.audit(audit).await?;
         let user = by_id(write.connection(), new.id).await?.ok_or(StoreError::corrupt("a new user is missing"))?;

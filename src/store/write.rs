@@ -23,6 +23,7 @@ pub(super) enum Learn {
     Policy,
     Keys,
     Fence,
+    Clients,
     Reload,
 }
 
@@ -32,6 +33,7 @@ impl Learn {
     pub(super) const POLICY: &str = "policy";
     pub(super) const KEYS: &str = "keys";
     pub(super) const FENCE: &str = "fence";
+    pub(super) const CLIENTS: &str = "clients";
     pub(super) const RELOAD: &str = "reload";
 
     const fn kind(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Learn {
             Self::Policy => Self::POLICY,
             Self::Keys => Self::KEYS,
             Self::Fence => Self::FENCE,
+            Self::Clients => Self::CLIENTS,
             Self::Reload => Self::RELOAD,
         }
     }
@@ -124,7 +127,7 @@ impl Write {
             let (user, session) = match what {
                 Learn::Session(user, session) => (Some(user), Some(session)),
                 Learn::User(user) => (Some(user), None),
-                Learn::Policy | Learn::Keys | Learn::Fence | Learn::Reload => (None, None),
+                Learn::Policy | Learn::Keys | Learn::Fence | Learn::Clients | Learn::Reload => (None, None),
             };
             sqlx::query(APPEND)
                 .bind(id)

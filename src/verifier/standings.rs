@@ -87,6 +87,7 @@ impl Standings {
                 // Programs have no access tokens; what they may do is with the clients.
                 Change::Principal(PrincipalState { id: PrincipalId::Client(_), .. })
                 | Change::Policy { .. }
+                | Change::Clients(_)
                 | Change::Keys(_)
                 | Change::Fence(_) => {}
             }

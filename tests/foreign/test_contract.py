@@ -10,6 +10,7 @@ ADMIN_RPCS = [
     "CreateUser", "GetUser", "ListUsers", "UpdateUser", "DisableUser", "EnableUser", "DeleteUser", "SetPassword",
     "PutRole", "GetRole", "ListRoles", "DeleteRole", "ApplyPolicy",
     "GrantRole", "WithdrawRole", "ListBindings",
+    "CreateClient", "ListClients", "UpdateClient", "RotateClientSecret", "DeleteClient",
     "ListKeys", "ExplainAccess", "EndAllSessions", "GetServerInfo",
 ]  # fmt: skip
 

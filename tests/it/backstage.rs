@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use postern::domain::account::Profile;
 use postern::domain::audit::{AuditEvent, AuditKind};
 use postern::domain::change::Revision;
+use postern::domain::client::{ClientSecret, HeldSecret, Origin, Registration};
 use postern::domain::id::{PrincipalId, UserId};
 use postern::domain::password::Password;
 use postern::domain::permission::Scope;
@@ -18,6 +19,7 @@ use postern::domain::time::Timestamp;
 use postern::proto::auth::v1 as pb;
 use postern::store::NewUser;
 use postern::vault::seal::Place;
+use secrecy::ExposeSecret as _;
 use tonic::Code;
 
 use crate::support::{PASSWORD, Server, reason};
@@ -43,6 +45,28 @@ pub(crate) async fn user(server: &Server, name: &str) -> UserId {
     };
     server.auth.store.create_user(&new, &event()).await.unwrap();
     new.id
+}
+
+/// A client with a secret, which is answered.
+pub(crate) async fn client(server: &Server, id: &str) -> String {
+    client_with(server, Registration::new(id.parse().unwrap(), Origin::Store)).await
+}
+
+pub(crate) async fn client_with(server: &Server, registration: Registration) -> String {
+    let secret = ClientSecret::generate().unwrap();
+    let secrets = vec![HeldSecret { digest: secret.digest(), ends_at: None }];
+    let new = Registration { secrets, ..registration };
+    let (_, revision) = server.auth.store.create_client(&new, &event()).await.unwrap();
+    seen(server, revision).await;
+    secret.text().expose_secret().to_owned()
+}
+
+/// Gives a client a role everywhere.
+pub(crate) async fn allow(server: &Server, client: &str, role: &str) {
+    let bound = BoundRole { role: role.parse().unwrap(), scope: Scope::Everywhere, expires_at: None };
+    let client = PrincipalId::Client(client.parse().unwrap());
+    let (_, revision) = server.auth.store.grant(&client, &bound, &client, &event()).await.unwrap();
+    seen(server, revision).await;
 }
 
 /// Signs in; answers the access token.
@@ -79,12 +103,18 @@ pub(crate) async fn grant_until(
     expires_at: Option<Timestamp>,
 ) -> Revision {
     let bound = BoundRole { role: role.parse().unwrap(), scope: scope(tenant), expires_at };
-    let (_, revision) = server.auth.store.grant(user, &bound, &PrincipalId::User(user), &event()).await.unwrap();
+    let (_, revision) =
+        server.auth.store.grant(&PrincipalId::User(user), &bound, &PrincipalId::User(user), &event()).await.unwrap();
     seen(server, revision).await
 }
 
 pub(crate) async fn withdraw(server: &Server, user: UserId, role: &str, tenant: &str) -> Revision {
-    let changed = server.auth.store.withdraw(user, &role.parse().unwrap(), &scope(tenant), &event()).await.unwrap();
+    let changed = server
+        .auth
+        .store
+        .withdraw(&PrincipalId::User(user), &role.parse().unwrap(), &scope(tenant), &event())
+        .await
+        .unwrap();
     seen(server, changed.revision).await
 }
 

@@ -15,16 +15,19 @@ use tonic::{Code, Request, Status};
 use crate::backstage::{self, Forge, Members, claims, grant, put_role, withdraw};
 use crate::support::{Server, everywhere, metadata, reason};
 
-const ADMIN: &str = "postern.admin.v1.AdminService";
+pub(crate) const ADMIN: &str = "postern.admin.v1.AdminService";
+
+/// The client that messages are about, where there is one.
+pub(crate) const TARGET: &str = "target-client";
 
 /// An RPC, and the first permission that its comment names.
-struct Rpc {
-    service: String,
-    name: String,
-    needs: Option<String>,
+pub(crate) struct Rpc {
+    pub(crate) service: String,
+    pub(crate) name: String,
+    pub(crate) needs: Option<String>,
 }
 
-fn rpcs() -> Vec<Rpc> {
+pub(crate) fn rpcs() -> Vec<Rpc> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
     let mut rpcs = Vec::new();
     for service in pool.services().filter(|service| service.full_name().starts_with("postern.")) {
@@ -38,7 +41,7 @@ fn rpcs() -> Vec<Rpc> {
             rpcs.push(Rpc { service: service.full_name().to_owned(), name: method.name().to_owned(), needs });
         }
     }
-    assert!(rpcs.len() >= 27, "{}", rpcs.len());
+    assert!(rpcs.len() >= 32, "{}", rpcs.len());
     rpcs
 }
 
@@ -80,7 +83,7 @@ impl Decoder for Raw {
     }
 }
 
-async fn call(
+pub(crate) async fn call(
     server: &Server,
     service: &str,
     method: &str,
@@ -175,7 +178,7 @@ async fn administration_is_closed_to_strangers() {
 }
 
 /// For each RPC of AdminService a message that passes all rules for fields; `user` is whom it is about.
-fn good_messages(user: &str, issuer: &str) -> BTreeMap<&'static str, Vec<u8>> {
+pub(crate) fn good_messages(user: &str, issuer: &str) -> BTreeMap<&'static str, Vec<u8>> {
     fn of(message: &impl Message) -> Vec<u8> {
         message.encode_to_vec()
     }
@@ -184,6 +187,7 @@ fn good_messages(user: &str, issuer: &str) -> BTreeMap<&'static str, Vec<u8>> {
     let check = pb::Check { permission: "orders:read".to_owned(), ..Default::default() };
     let named = |name: &str| Some(admin::User { user_name: name.to_owned(), ..Default::default() });
     let mask = prost_types::FieldMask { paths: vec!["display_name".to_owned()] };
+    let client = |id: &str| Some(admin::Client { id: id.to_owned(), ..Default::default() });
     let binding = admin::Binding {
         principal_id: id.clone(),
         role: "harmless".to_owned(),
@@ -197,7 +201,7 @@ fn good_messages(user: &str, issuer: &str) -> BTreeMap<&'static str, Vec<u8>> {
         ("CreateUser", of(&admin::CreateUserRequest { user: named("new"), ..Default::default() })),
         ("GetUser", of(&admin::GetUserRequest { key })),
         ("ListUsers", of(&admin::ListUsersRequest::default())),
-        ("UpdateUser", of(&admin::UpdateUserRequest { user: with_id, update_mask: Some(mask) })),
+        ("UpdateUser", of(&admin::UpdateUserRequest { user: with_id, update_mask: Some(mask.clone()) })),
         ("DisableUser", of(&admin::DisableUserRequest { id: id.clone(), note: String::new() })),
         ("EnableUser", of(&admin::EnableUserRequest { id: id.clone(), note: String::new() })),
         ("DeleteUser", of(&admin::DeleteUserRequest { id: id.clone(), note: String::new() })),
@@ -216,6 +220,11 @@ fn good_messages(user: &str, issuer: &str) -> BTreeMap<&'static str, Vec<u8>> {
             of(&admin::WithdrawRoleRequest { principal_id: id, role: "harmless".to_owned(), scope: everywhere() }),
         ),
         ("ListBindings", of(&admin::ListBindingsRequest::default())),
+        ("CreateClient", of(&admin::CreateClientRequest { client: client("new-client"), with_secret: true })),
+        ("ListClients", of(&admin::ListClientsRequest::default())),
+        ("UpdateClient", of(&admin::UpdateClientRequest { client: client(TARGET), update_mask: Some(mask.clone()) })),
+        ("RotateClientSecret", of(&admin::RotateClientSecretRequest { id: TARGET.to_owned(), overlap: None })),
+        ("DeleteClient", of(&admin::DeleteClientRequest { id: "nobody-has-it".to_owned() })),
         ("ListKeys", of(&admin::ListKeysRequest::default())),
         ("ExplainAccess", of(&admin::ExplainAccessRequest { subject: whose, check: Some(check) })),
         ("EndAllSessions", of(&admin::EndAllSessionsRequest { confirm: issuer.to_owned(), note: String::new() })),
@@ -230,6 +239,7 @@ async fn each_rpc_demands_the_permission_that_it_names() {
     let server = backstage::server().await;
     let target = backstage::user(&server, "target").await;
     let kim = backstage::user(&server, "kim").await;
+    backstage::client(&server, TARGET).await;
     put_role(&server, "harmless", &[], &[]).await;
     put_role(&server, "one", &[], &[]).await;
     let bearer = format!("Bearer {}", backstage::token(&server, "kim").await);

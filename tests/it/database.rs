@@ -57,6 +57,12 @@ impl Database {
         0
     }
 
+    /// What happened, and who did it.
+    pub(crate) async fn actors(&mut self) -> Vec<(String, String)> {
+        let all = "SELECT kind, coalesce(actor, '') FROM audit ORDER BY time";
+        sqlx::query_as(all).fetch_all(&mut self.0).await.unwrap()
+    }
+
     pub(crate) async fn record(&mut self, session: &str) -> Record {
         let get = "SELECT value, expires_at FROM vault WHERE kind = 'session' AND key = $1";
         sqlx::query_as(get).bind(session).fetch_one(&mut self.0).await.unwrap()

@@ -18,6 +18,7 @@ mod admin;
 mod architecture;
 mod canary;
 mod cli;
+mod clients;
 mod contract;
 mod crash;
 mod docs;

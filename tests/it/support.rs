@@ -308,6 +308,11 @@ admin_calls! {
     grant_role(GrantRoleRequest) -> GrantRoleResponse;
     withdraw_role(WithdrawRoleRequest) -> WithdrawRoleResponse;
     list_bindings(ListBindingsRequest) -> ListBindingsResponse;
+    create_client(CreateClientRequest) -> CreateClientResponse;
+    list_clients(ListClientsRequest) -> ListClientsResponse;
+    update_client(UpdateClientRequest) -> UpdateClientResponse;
+    rotate_client_secret(RotateClientSecretRequest) -> RotateClientSecretResponse;
+    delete_client(DeleteClientRequest) -> DeleteClientResponse;
     list_keys(ListKeysRequest) -> ListKeysResponse;
     explain_access(ExplainAccessRequest) -> ExplainAccessResponse;
     end_all_sessions(EndAllSessionsRequest) -> EndAllSessionsResponse;

@@ -1,16 +1,16 @@
 //! Bindings: who holds which role, where, until when. Those of one tenant may be kept by people who hold the permission
 //! in that tenant only.
 
+use crate::auth::Auth;
+use crate::auth::admin::caller::Caller;
 use crate::auth::admin::{Act, LAST_ADMINISTRATOR, guard, log_if, page};
 use crate::auth::error::AuthError;
-use crate::auth::{Auth, Call};
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::Revision;
-use crate::domain::id::{PrincipalId, UserId};
+use crate::domain::id::PrincipalId;
 use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, RoleId};
 use crate::store::{Binding, BindingFilter, BindingKey, Changed, GrantError, WithdrawError};
-use crate::verifier::Bearer;
 
 const READ: &str = "postern:bindings:read";
 const WRITE: &str = "postern:bindings:write";
@@ -26,39 +26,37 @@ impl Auth {
     /// Gives a role; given again with another end, it is the newer grant that stands.
     pub async fn grant_role(
         &self,
-        call: &Call,
-        bearer: &Bearer,
+        caller: &Caller,
         principal: &PrincipalId,
         bound: BoundRole,
     ) -> Result<(Binding, Revision), AuthError> {
-        let act = Act::new(call, bearer, "GrantRole").on(principal);
+        let act = Act::new(caller, "GrantRole").on(principal);
         let tenant = bound.scope.tenant();
         self.permit(&act, WRITE, tenant)?;
         if bound.expires_at.is_some_and(|end| end <= self.clock.now()) {
             return Err(AuthError::field("binding.expire_time", "must be in the future"));
         }
-        let user = user(principal)?;
-        let policy = self.current_roles(bearer).await?.policy;
+        self.must_be_stored(principal)?;
+        let policy = self.current_roles(caller).await?.policy;
         if !policy.has_role(&bound.role) {
             return Err(AuthError::NotFound { what: "role" });
         }
-        let held = policy.held_patterns(&act.held(), tenant, bearer.at);
+        let held = policy.held_patterns(&act.held(), tenant, caller.at);
         let wanted = policy.patterns_of(&bound.role);
         self.stay_within(&act, guard::beyond(&wanted, &held))?;
-        // A token does not say when its roles end; the store does. Who holds a role for an hour must not make it theirs
-        // for good.
-        if let Some((actor, now, _fence)) = self.store.owner(bearer.identity.user()).await? {
-            let lasting = guard::lasting(&actor.bindings, bound.expires_at);
-            let held = policy.held_patterns(&lasting, tenant, now);
+        // Who holds a role for an hour must not make it theirs for good.
+        if let Some(bindings) = self.lasting_bindings(caller).await? {
+            let lasting = guard::lasting(&bindings, bound.expires_at);
+            let held = policy.held_patterns(&lasting, tenant, self.store.now().await?);
             self.stay_within(&act, guard::beyond(&wanted, &held))?;
         }
         let mut event = act.event(AuditKind::RoleGranted, self.clock.now());
         tell(&mut event, &bound.role, &bound.scope);
         event.detail.extend(bound.expires_at.map(|end| ("until", end.to_string())));
-        let granted_by = PrincipalId::User(bearer.identity.user());
+        let granted_by = caller.principal();
         let (binding, revision) =
-            self.store.grant(user, &bound, &granted_by, &event).await.map_err(|why| match why {
-                GrantError::UnknownUser => AuthError::NotFound { what: "principal" },
+            self.store.grant(principal, &bound, &granted_by, &event).await.map_err(|why| match why {
+                GrantError::UnknownPrincipal => AuthError::NotFound { what: "principal" },
                 GrantError::UnknownRole => AuthError::NotFound { what: "role" },
                 GrantError::LastAdministrator => AuthError::LastOne { why: LAST_ADMINISTRATOR },
                 GrantError::Store(why) => why.into(),
@@ -70,18 +68,18 @@ impl Auth {
     /// Takes a role away. One that is not bound is no error: a retry must not fail.
     pub async fn withdraw_role(
         &self,
-        call: &Call,
-        bearer: &Bearer,
+        caller: &Caller,
         principal: &PrincipalId,
         role: &RoleId,
         scope: &Scope,
     ) -> Result<Revision, AuthError> {
-        let act = Act::new(call, bearer, "WithdrawRole").on(principal);
+        let act = Act::new(caller, "WithdrawRole").on(principal);
         self.permit(&act, WRITE, scope.tenant())?;
+        self.must_be_stored(principal)?;
         let mut event = act.event(AuditKind::RoleWithdrawn, self.clock.now());
         tell(&mut event, role, scope);
         let Changed { changed, revision } =
-            self.store.withdraw(user(principal)?, role, scope, &event).await.map_err(|why| match why {
+            self.store.withdraw(principal, role, scope, &event).await.map_err(|why| match why {
                 WithdrawError::LastAdministrator => AuthError::LastOne { why: LAST_ADMINISTRATOR },
                 WithdrawError::Store(why) => why.into(),
             })?;
@@ -90,24 +88,19 @@ impl Auth {
     }
 
     /// One page, and whether there are more.
-    pub async fn list_bindings(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        list: &ListBindings,
-    ) -> Result<(Vec<Binding>, bool), AuthError> {
-        let act = Act::new(call, bearer, "ListBindings");
+    pub async fn list_bindings(&self, caller: &Caller, list: &ListBindings) -> Result<(Vec<Binding>, bool), AuthError> {
+        let act = Act::new(caller, "ListBindings");
         self.permit(&act, READ, list.filter.scope.as_ref().and_then(Scope::tenant))?;
         let bindings = self.store.list_bindings(&list.filter, list.after.as_ref(), list.page_size + 1).await?;
         Ok(page(bindings, list.page_size))
     }
-}
 
-/// Clients are bound in the configuration, not here.
-fn user(principal: &PrincipalId) -> Result<UserId, AuthError> {
-    match principal {
-        PrincipalId::User(user) => Ok(*user),
-        PrincipalId::Client(_) => Err(AuthError::NotFound { what: "principal" }),
+    /// What the configuration says is changed there.
+    fn must_be_stored(&self, principal: &PrincipalId) -> Result<(), AuthError> {
+        match principal {
+            PrincipalId::User(_) => Ok(()),
+            PrincipalId::Client(client) => self.must_be_registered(client),
+        }
     }
 }
 

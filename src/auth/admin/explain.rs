@@ -7,11 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::auth::Auth;
 use crate::auth::admin::Act;
+use crate::auth::admin::caller::Caller;
 use crate::auth::error::AuthError;
-use crate::auth::{Auth, Call};
 use crate::domain::change::Revision;
-use crate::domain::id::{PrincipalId, SessionId, UserId};
+use crate::domain::client::Origin;
+use crate::domain::id::{ClientId, PrincipalId, SessionId, UserId};
 use crate::domain::permission::Tenant;
 use crate::domain::role::BoundRole;
 use crate::domain::standing::{EndCause, Fence, Floor, Owner, Standing};
@@ -38,6 +40,7 @@ pub struct Explanation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Unknown,
+    ClientDisabled,
     Token(TokenFault),
     PermissionMissing,
 }
@@ -76,32 +79,22 @@ struct Told {
 impl Auth {
     pub async fn explain_access(
         &self,
-        call: &Call,
-        bearer: &Bearer,
+        caller: &Caller,
         subject: &Subject,
         check: &Check,
     ) -> Result<Explanation, AuthError> {
-        let act = Act::new(call, bearer, "ExplainAccess");
+        let act = Act::new(caller, "ExplainAccess");
         self.permit(&act, "postern:access:explain", None)?;
         let mut steps = Vec::new();
         let bound = match subject {
             Subject::Principal(PrincipalId::User(user)) => self.look_at_user(*user, &mut steps).await?,
-            Subject::Principal(PrincipalId::Client(id)) => {
-                let client = self.clients.anonymous();
-                if client.id == *id {
-                    steps.push(Step::held("client", "the client of the development profile"));
-                    Ok(client.roles.clone())
-                } else {
-                    steps.push(Step::failed("client", "there is no such client"));
-                    Err(Refusal::Unknown)
-                }
-            }
+            Subject::Principal(PrincipalId::Client(id)) => self.look_at_client(id, &mut steps).await?,
             Subject::Token(token) => self.look_at_token(token, &mut steps).await?,
         };
         let refusal = match bound {
             Err(refusal) => Some(refusal),
             Ok(bound) => {
-                let policy = self.current_roles(bearer).await?.policy;
+                let policy = self.current_roles(caller).await?.policy;
                 let (allowed, looked_at) = roles::judge(&policy, &bound, check, self.clock.now());
                 steps.extend(looked_at);
                 (!allowed).then_some(Refusal::PermissionMissing)
@@ -127,6 +120,28 @@ impl Auth {
             steps.push(Step::held("session", ended_below(&owner.floor)));
         }
         Ok(Ok(owner.bindings))
+    }
+
+    async fn look_at_client(&self, id: &ClientId, steps: &mut Vec<Step>) -> Result<Looked, AuthError> {
+        let found = match self.clients.fixed(id) {
+            Some(client) => Some(client.registration.clone()),
+            None => self.store.client(id).await?,
+        };
+        let Some(client) = found else {
+            steps.push(Step::failed("client", "there is no such client"));
+            return Ok(Err(Refusal::Unknown));
+        };
+        if client.disabled {
+            steps.push(Step::failed("client", "is disabled"));
+            return Ok(Err(Refusal::ClientDisabled));
+        }
+        let text = match client.origin {
+            Origin::Store => "exists",
+            Origin::Configuration => "is declared in the configuration of this server",
+            Origin::BuiltIn => "the client of the development profile",
+        };
+        steps.push(Step::held("client", text));
+        Ok(Ok(client.roles))
     }
 
     async fn look_at_token(&self, token: &SecretString, steps: &mut Vec<Step>) -> Result<Looked, AuthError> {

@@ -1,14 +1,15 @@
 //! Roles, one by one and as a whole.
 
+use crate::auth::Auth;
+use crate::auth::admin::caller::Caller;
 use crate::auth::admin::guard::{self, Roles};
 use crate::auth::admin::{ATTEMPTS, Act, CurrentRoles, log_if, page};
 use crate::auth::error::AuthError;
-use crate::auth::{Auth, Call};
 use crate::domain::audit::AuditKind;
 use crate::domain::change::Revision;
 use crate::domain::role::{Role, RoleFault, RoleId, built_in};
 use crate::store::{ApplyPolicyError, Changed, DeleteRoleError, PolicyDiff, PutRoleError};
-use crate::verifier::{Bearer, Policy};
+use crate::verifier::Policy;
 
 const READ: &str = "postern:roles:read";
 const WRITE: &str = "postern:roles:write";
@@ -32,15 +33,15 @@ pub struct ApplyPolicy {
 
 impl Auth {
     /// Creates or replaces a role. If it bears an etag, only the role that has this etag is replaced.
-    pub async fn put_role(&self, call: &Call, bearer: &Bearer, role: Role) -> Result<(Role, Revision), AuthError> {
-        let act = Act::new(call, bearer, "PutRole").on(&role.id);
+    pub async fn put_role(&self, caller: &Caller, role: Role) -> Result<(Role, Revision), AuthError> {
+        let act = Act::new(caller, "PutRole").on(&role.id);
         self.permit(&act, WRITE, None)?;
         if role.id.is_built_in() {
             return Err(AuthError::field("role.id", "must not start with `postern.`: those roles are built in"));
         }
         let event = act.event(AuditKind::RolePut, self.clock.now());
         for _attempt in 0..ATTEMPTS {
-            let current = self.current_roles(bearer).await?;
+            let current = self.current_roles(caller).await?;
             let stored = current.roles.iter().find(|stored| stored.id == role.id);
             let stored_etag = stored.map(|stored| stored.etag.clone());
             if !role.etag.is_empty() && stored_etag.as_ref() != Some(&role.etag) {
@@ -64,8 +65,8 @@ impl Auth {
         Err(AuthError::EtagMismatch)
     }
 
-    pub async fn get_role(&self, call: &Call, bearer: &Bearer, id: &RoleId) -> Result<Role, AuthError> {
-        let act = Act::new(call, bearer, "GetRole").on(id);
+    pub async fn get_role(&self, caller: &Caller, id: &RoleId) -> Result<Role, AuthError> {
+        let act = Act::new(caller, "GetRole").on(id);
         self.permit(&act, READ, None)?;
         let role = match built_in().into_iter().find(|role| role.id == *id) {
             Some(role) => Some(role),
@@ -76,12 +77,11 @@ impl Auth {
 
     pub async fn list_roles(
         &self,
-        call: &Call,
-        bearer: &Bearer,
+        caller: &Caller,
         after: Option<&RoleId>,
         page_size: u32,
     ) -> Result<RolePage, AuthError> {
-        let act = Act::new(call, bearer, "ListRoles");
+        let act = Act::new(caller, "ListRoles");
         self.permit(&act, READ, None)?;
         let (mut roles, policy_version) = self.store.roles().await?;
         roles.extend(built_in());
@@ -92,14 +92,8 @@ impl Auth {
     }
 
     /// Deletes a role. One that is not there is no error: a retry must not fail.
-    pub async fn delete_role(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        id: &RoleId,
-        force: bool,
-    ) -> Result<Revision, AuthError> {
-        let act = Act::new(call, bearer, "DeleteRole").on(id);
+    pub async fn delete_role(&self, caller: &Caller, id: &RoleId, force: bool) -> Result<Revision, AuthError> {
+        let act = Act::new(caller, "DeleteRole").on(id);
         self.permit(&act, WRITE, None)?;
         if id.is_built_in() {
             return Err(AuthError::field("id", "must not start with `postern.`: those roles are built in"));
@@ -123,17 +117,12 @@ impl Auth {
     }
 
     /// Replaces all roles but the built-in ones.
-    pub async fn apply_policy(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        apply: &ApplyPolicy,
-    ) -> Result<PolicyDiff, AuthError> {
-        let act = Act::new(call, bearer, "ApplyPolicy");
+    pub async fn apply_policy(&self, caller: &Caller, apply: &ApplyPolicy) -> Result<PolicyDiff, AuthError> {
+        let act = Act::new(caller, "ApplyPolicy");
         self.permit(&act, WRITE, None)?;
         let event = act.event(AuditKind::PolicyApplied, self.clock.now());
         for _attempt in 0..ATTEMPTS {
-            let current = self.current_roles(bearer).await?;
+            let current = self.current_roles(caller).await?;
             if apply.expected_version.is_some_and(|expected| expected != current.version) {
                 return Err(AuthError::EtagMismatch);
             }
@@ -161,7 +150,7 @@ impl Auth {
             &Roles { roles: &current.roles, policy: &current.policy },
             &Roles { roles: after, policy: &policy },
         );
-        let held = current.policy.held_patterns(&act.held(), None, act.bearer.at);
+        let held = current.policy.held_patterns(&act.held(), None, act.caller.at);
         self.stay_within(act, guard::beyond(&gained, &held))
     }
 }

@@ -2,14 +2,15 @@
 
 use uuid::Uuid;
 
+use crate::auth::Auth;
+use crate::auth::admin::caller::Caller;
 use crate::auth::admin::{Act, log_if, note, page};
 use crate::auth::error::AuthError;
 use crate::auth::keyring::states;
-use crate::auth::{Auth, Call};
 use crate::domain::audit::AuditKind;
 use crate::domain::change::Revision;
 use crate::domain::key::{KeyState, StoredKey};
-use crate::verifier::{Bearer, Freshness};
+use crate::verifier::Freshness;
 
 /// What a replica says of itself.
 #[derive(Clone, Debug)]
@@ -25,14 +26,8 @@ pub struct ServerInfo {
 impl Auth {
     /// Ends everybody's sessions, the caller's among them. `confirm` must be the issuer, so that nobody does it to the
     /// wrong server or by a slip.
-    pub async fn end_all_sessions(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        confirm: &str,
-        words: &str,
-    ) -> Result<Revision, AuthError> {
-        let act = Act::new(call, bearer, "EndAllSessions");
+    pub async fn end_all_sessions(&self, caller: &Caller, confirm: &str, words: &str) -> Result<Revision, AuthError> {
+        let act = Act::new(caller, "EndAllSessions");
         self.permit(&act, "postern:sessions:revoke", None)?;
         if confirm != self.rules.issuer {
             return Err(AuthError::field("confirm", "must be the issuer of this server, typed in full"));
@@ -48,12 +43,11 @@ impl Auth {
     /// page before.
     pub async fn list_keys(
         &self,
-        call: &Call,
-        bearer: &Bearer,
+        caller: &Caller,
         after: Option<&str>,
         page_size: u32,
     ) -> Result<(Vec<(StoredKey, KeyState)>, bool), AuthError> {
-        let act = Act::new(call, bearer, "ListKeys");
+        let act = Act::new(caller, "ListKeys");
         self.permit(&act, "postern:keys:read", None)?;
         let keys = self.store.keys().await?;
         let plans: Vec<_> = keys.iter().map(|key| (key.sign_time, key.retire_time)).collect();
@@ -67,8 +61,8 @@ impl Auth {
     }
 
     /// Which server this is, and how current.
-    pub fn server_info(&self, call: &Call, bearer: &Bearer) -> Result<ServerInfo, AuthError> {
-        let act = Act::new(call, bearer, "GetServerInfo");
+    pub fn server_info(&self, caller: &Caller) -> Result<ServerInfo, AuthError> {
+        let act = Act::new(caller, "GetServerInfo");
         self.permit(&act, "postern:server:read", None)?;
         Ok(ServerInfo {
             version: env!("CARGO_PKG_VERSION"),

@@ -4,20 +4,23 @@ mod access;
 mod bench;
 mod people;
 
+use std::time::Duration;
+
 use bench::{Bench, beyond, missing, role};
 
 use crate::auth::admin::roles::ApplyPolicy;
 use crate::auth::error::AuthError;
+use crate::domain::id::ClientId;
 use crate::domain::role::RoleFault;
-use crate::store::BindingFilter;
+use crate::store::{BindingFilter, ClientChange};
 use crate::verifier::TokenFault;
 
 #[tokio::test]
 async fn a_token_for_somebody_else_administers_nothing() {
     let bench = Bench::new().await;
     let foreign = bench.sign_in_for("admin", "https://shop.example").await;
-    assert!(matches!(bench.auth.administrator(&foreign), Err(AuthError::TokenRefused(TokenFault::Invalid(_)))));
-    assert!(matches!(bench.auth.administrator("nonsense"), Err(AuthError::TokenRefused(TokenFault::Invalid(_)))));
+    assert!(matches!(bench.auth.administrator(&foreign, ""), Err(AuthError::TokenRefused(TokenFault::Invalid(_)))));
+    assert!(matches!(bench.auth.administrator("nonsense", ""), Err(AuthError::TokenRefused(TokenFault::Invalid(_)))));
 }
 
 #[tokio::test]
@@ -25,28 +28,34 @@ async fn every_method_demands_its_permission() {
     let bench = Bench::new().await;
     let nobody = bench.user("nobody", &[]).await;
     let kim = bench.sign_in("nobody").await;
-    let (auth, call) = (&bench.auth, &bench.call);
+    let auth = &bench.auth;
+    let web: ClientId = "web".parse().unwrap();
     let all = [
         ("postern:users:write", missing(bench.create(&kim, "new").await)),
-        ("postern:users:read", missing(auth.get_user(call, &kim, &bench::by_id(nobody)).await)),
-        ("postern:users:read", missing(auth.list_users(call, &kim, &bench::all_users()).await)),
-        ("postern:users:write", missing(auth.update_user(call, &kim, nobody, None, bench::renamed("x")).await)),
-        ("postern:users:write", missing(auth.disable_user(call, &kim, nobody, "").await)),
-        ("postern:users:write", missing(auth.enable_user(call, &kim, nobody, "").await)),
-        ("postern:users:delete", missing(auth.delete_user(call, &kim, nobody, "").await)),
-        ("postern:users:write", missing(auth.set_password(call, &kim, nobody, bench::password()).await)),
-        ("postern:roles:write", missing(auth.put_role(call, &kim, role("r", &[], &[])).await)),
-        ("postern:roles:read", missing(auth.get_role(call, &kim, &bench::id("r")).await)),
-        ("postern:roles:read", missing(auth.list_roles(call, &kim, None, 10).await)),
-        ("postern:roles:write", missing(auth.delete_role(call, &kim, &bench::id("r"), true).await)),
-        ("postern:roles:write", missing(auth.apply_policy(call, &kim, &bench::policy(Vec::new())).await)),
+        ("postern:users:read", missing(auth.get_user(&kim, &bench::by_id(nobody)).await)),
+        ("postern:users:read", missing(auth.list_users(&kim, &bench::all_users()).await)),
+        ("postern:users:write", missing(auth.update_user(&kim, nobody, None, bench::renamed("x")).await)),
+        ("postern:users:write", missing(auth.disable_user(&kim, nobody, "").await)),
+        ("postern:users:write", missing(auth.enable_user(&kim, nobody, "").await)),
+        ("postern:users:delete", missing(auth.delete_user(&kim, nobody, "").await)),
+        ("postern:users:write", missing(auth.set_password(&kim, nobody, bench::password()).await)),
+        ("postern:roles:write", missing(auth.put_role(&kim, role("r", &[], &[])).await)),
+        ("postern:roles:read", missing(auth.get_role(&kim, &bench::id("r")).await)),
+        ("postern:roles:read", missing(auth.list_roles(&kim, None, 10).await)),
+        ("postern:roles:write", missing(auth.delete_role(&kim, &bench::id("r"), true).await)),
+        ("postern:roles:write", missing(auth.apply_policy(&kim, &bench::policy(Vec::new())).await)),
         ("postern:bindings:write", missing(bench.grant(&kim, nobody, "postern.backend", "").await)),
         ("postern:bindings:write", missing(bench.withdraw(&kim, nobody, "postern.backend", "").await)),
-        ("postern:bindings:read", missing(auth.list_bindings(call, &kim, &bench::bindings_of(nobody)).await)),
-        ("postern:keys:read", missing(auth.list_keys(call, &kim, None, 10).await)),
+        ("postern:bindings:read", missing(auth.list_bindings(&kim, &bench::bindings_of(nobody)).await)),
+        ("postern:clients:write", missing(auth.create_client(&kim, bench::client("web"), true).await.map(drop))),
+        ("postern:clients:read", missing(auth.list_clients(&kim, None, 10).await)),
+        ("postern:clients:write", missing(auth.update_client(&kim, &web, None, ClientChange::default()).await)),
+        ("postern:clients:write", missing(auth.rotate_client_secret(&kim, &web, Duration::ZERO).await)),
+        ("postern:clients:write", missing(auth.delete_client(&kim, &web).await)),
+        ("postern:keys:read", missing(auth.list_keys(&kim, None, 10).await)),
         ("postern:access:explain", missing(bench.explain(&kim, nobody, "a:b", "").await)),
-        ("postern:sessions:revoke", missing(auth.end_all_sessions(call, &kim, bench::ISSUER, "").await)),
-        ("postern:server:read", missing(auth.server_info(call, &kim))),
+        ("postern:sessions:revoke", missing(auth.end_all_sessions(&kim, bench::ISSUER, "").await)),
+        ("postern:server:read", missing(auth.server_info(&kim))),
     ];
     for (expected, refused) in &all {
         assert_eq!(refused, expected);
@@ -65,18 +74,18 @@ async fn what_holds_in_one_tenant_administers_that_tenant_only() {
     bench.grant(&admin, kim, "postern.admin", "acme").await.unwrap();
     let other = bench.user("other", &[]).await;
     let kim = bench.sign_in("kim").await;
-    let (auth, call) = (&bench.auth, &bench.call);
+    let auth = &bench.auth;
 
     bench.grant(&kim, other, "postern.backend", "acme").await.unwrap();
     assert_eq!(missing(bench.grant(&kim, other, "postern.backend", "beta").await), "postern:bindings:write");
     assert_eq!(missing(bench.grant(&kim, other, "postern.backend", "").await), "postern:bindings:write");
     let here = BindingFilter { scope: Some(bench::scope("acme")), ..BindingFilter::default() };
     let list = |filter| crate::auth::admin::bindings::ListBindings { filter, after: None, page_size: 10 };
-    assert_eq!(auth.list_bindings(call, &kim, &list(here)).await.unwrap().0.len(), 2);
-    assert_eq!(missing(auth.list_bindings(call, &kim, &list(BindingFilter::default())).await), "postern:bindings:read");
+    assert_eq!(auth.list_bindings(&kim, &list(here)).await.unwrap().0.len(), 2);
+    assert_eq!(missing(auth.list_bindings(&kim, &list(BindingFilter::default())).await), "postern:bindings:read");
     bench.withdraw(&kim, other, "postern.backend", "acme").await.unwrap();
     assert_eq!(missing(bench.withdraw(&kim, other, "postern.backend", "").await), "postern:bindings:write");
-    assert_eq!(missing(auth.get_user(call, &kim, &bench::by_id(other)).await), "postern:users:read");
+    assert_eq!(missing(auth.get_user(&kim, &bench::by_id(other)).await), "postern:users:read");
 }
 
 #[tokio::test]
@@ -112,70 +121,67 @@ async fn roles_do_not_grow_beyond_who_writes_them() {
     bench.put(&admin, role("cashier", &["billing:pay", "orders:read"], &[])).await;
     bench.user("kim", &[("author", "")]).await;
     let kim = bench.sign_in("kim").await;
-    let (auth, call) = (&bench.auth, &bench.call);
+    let auth = &bench.auth;
 
-    auth.put_role(call, &kim, role("clerk", &["orders:*"], &[])).await.unwrap();
-    assert_eq!(beyond(auth.put_role(call, &kim, role("clerk", &["billing:*"], &[])).await), "billing:*");
-    assert_eq!(beyond(auth.put_role(call, &kim, role("clerk", &[], &["cashier"])).await), "billing:pay");
+    auth.put_role(&kim, role("clerk", &["orders:*"], &[])).await.unwrap();
+    assert_eq!(beyond(auth.put_role(&kim, role("clerk", &["billing:*"], &[])).await), "billing:*");
+    assert_eq!(beyond(auth.put_role(&kim, role("clerk", &[], &["cashier"])).await), "billing:pay");
     // What a role has, it may keep.
-    auth.put_role(call, &kim, role("cashier", &["billing:pay", "orders:write"], &[])).await.unwrap();
+    auth.put_role(&kim, role("cashier", &["billing:pay", "orders:write"], &[])).await.unwrap();
     let keeps = bench::policy(vec![role("cashier", &["billing:pay"], &[])]);
     let dry = ApplyPolicy { validate_only: true, ..bench::policy(vec![role("other", &["billing:pay"], &[])]) };
-    assert_eq!(beyond(auth.apply_policy(call, &kim, &dry).await), "billing:pay");
-    auth.apply_policy(call, &kim, &keeps).await.unwrap();
+    assert_eq!(beyond(auth.apply_policy(&kim, &dry).await), "billing:pay");
+    auth.apply_policy(&kim, &keeps).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_policy_is_replaced_as_a_whole() {
     let bench = Bench::new().await;
     let admin = bench.sign_in("admin").await;
-    let (auth, call) = (&bench.auth, &bench.call);
+    let auth = &bench.auth;
     bench.put(&admin, role("a", &["a:a"], &[])).await;
     bench.put(&admin, role("b", &["a:b"], &[])).await;
-    let listed = auth.list_roles(call, &admin, None, 3).await.unwrap();
+    let listed = auth.list_roles(&admin, None, 3).await.unwrap();
     let ids: Vec<&str> = listed.roles.iter().map(|role| role.id.as_str()).collect();
     assert_eq!((ids, listed.more), (vec!["a", "b", "postern.admin"], true));
 
     let stale = ApplyPolicy { expected_version: Some(listed.policy_version - 1), ..bench::policy(Vec::new()) };
-    assert!(matches!(auth.apply_policy(call, &admin, &stale).await, Err(AuthError::EtagMismatch)));
+    assert!(matches!(auth.apply_policy(&admin, &stale).await, Err(AuthError::EtagMismatch)));
     let roles = vec![role("b", &["a:c"], &["c"]), role("c", &[], &[])];
     let apply = ApplyPolicy { expected_version: Some(listed.policy_version), ..bench::policy(roles) };
-    let diff = auth.apply_policy(call, &admin, &apply).await.unwrap();
+    let diff = auth.apply_policy(&admin, &apply).await.unwrap();
     assert_eq!((diff.created.len(), diff.changed.len(), diff.deleted.len()), (1, 1, 1));
     assert!(diff.version > listed.policy_version);
 
     let cycle = bench::policy(vec![role("x", &[], &["y"]), role("y", &[], &["x"])]);
-    assert!(matches!(
-        auth.apply_policy(call, &admin, &cycle).await,
-        Err(AuthError::RoleGraph(RoleFault::Cycle { .. }))
-    ));
+    assert!(matches!(auth.apply_policy(&admin, &cycle).await, Err(AuthError::RoleGraph(RoleFault::Cycle { .. }))));
     let built_in = bench::policy(vec![role("postern.admin", &[], &[])]);
-    assert!(matches!(auth.apply_policy(call, &admin, &built_in).await, Err(AuthError::RoleGraph(_))));
+    assert!(matches!(auth.apply_policy(&admin, &built_in).await, Err(AuthError::RoleGraph(_))));
 }
 
 #[tokio::test]
 async fn one_role_is_kept_by_its_etag() {
     let bench = Bench::new().await;
     let admin = bench.sign_in("admin").await;
-    let (auth, call) = (&bench.auth, &bench.call);
+    let auth = &bench.auth;
     let first = bench.put(&admin, role("a", &["a:a"], &[])).await;
     let second = bench.put(&admin, role("a", &["a:b"], &[])).await;
     let with_etag = |etag: &str| crate::domain::role::Role { etag: etag.to_owned(), ..role("a", &["a:c"], &[]) };
-    assert!(matches!(auth.put_role(call, &admin, with_etag(&first.etag)).await, Err(AuthError::EtagMismatch)));
-    auth.put_role(call, &admin, with_etag(&second.etag)).await.unwrap();
+    assert!(matches!(auth.put_role(&admin, with_etag(&first.etag)).await, Err(AuthError::EtagMismatch)));
+    auth.put_role(&admin, with_etag(&second.etag)).await.unwrap();
     let new = crate::domain::role::Role { id: bench::id("new"), ..with_etag("1") };
-    assert!(matches!(auth.put_role(call, &admin, new).await, Err(AuthError::EtagMismatch)));
+    assert!(matches!(auth.put_role(&admin, new).await, Err(AuthError::EtagMismatch)));
 
-    assert_eq!(auth.get_role(call, &admin, &bench::id("a")).await.unwrap().patterns[0].as_str(), "a:c");
-    assert_eq!(auth.get_role(call, &admin, &bench::id("postern.front")).await.unwrap().patterns.len(), 4);
-    assert!(matches!(auth.get_role(call, &admin, &bench::id("b")).await, Err(AuthError::NotFound { .. })));
-    let built_in = auth.put_role(call, &admin, role("postern.x", &[], &[])).await;
+    assert_eq!(auth.get_role(&admin, &bench::id("a")).await.unwrap().patterns[0].as_str(), "a:c");
+    assert_eq!(auth.get_role(&admin, &bench::id("postern.front")).await.unwrap().patterns.len(), 4);
+    assert!(matches!(auth.get_role(&admin, &bench::id("b")).await, Err(AuthError::NotFound { .. })));
+    let built_in = auth.put_role(&admin, role("postern.x", &[], &[])).await;
     assert!(matches!(built_in, Err(AuthError::InvalidField(_))));
-    let built_in = auth.delete_role(call, &admin, &bench::id("postern.front"), true).await;
+    let built_in = auth.delete_role(&admin, &bench::id("postern.front"), true).await;
     assert!(matches!(built_in, Err(AuthError::InvalidField(_))));
 
     bench.user("kim", &[("a", "")]).await;
-    assert!(matches!(auth.delete_role(call, &admin, &bench::id("a"), false).await, Err(AuthError::InvalidField(_))));
-    auth.delete_role(call, &admin, &bench::id("a"), true).await.unwrap();
-    auth.delete_role(call, &admin, &bench::id("a"), false).await.unwrap();
+    assert!(matches!(auth.delete_role(&admin, &bench::id("a"), false).await, Err(AuthError::InvalidField(_))));
+    auth.delete_role(&admin, &bench::id("a"), true).await.unwrap();
+    auth.delete_role(&admin, &bench::id("a"), false).await.unwrap();
 }

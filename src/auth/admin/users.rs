@@ -3,18 +3,18 @@
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
+use crate::auth::Auth;
+use crate::auth::admin::caller::Caller;
 use crate::auth::admin::{Act, LAST_ADMINISTRATOR, log_if, note, page};
 use crate::auth::error::AuthError;
-use crate::auth::{Auth, Call};
 use crate::domain::account::{Profile, User, UserState};
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::Revision;
-use crate::domain::id::UserId;
+use crate::domain::id::{PrincipalId, UserId};
 use crate::domain::password::Password;
 use crate::store::{
     ChangeUserError, Changed, CreateUserError, NewUser, ProfileChange, Taken, UpdateUserError, UserKey,
 };
-use crate::verifier::Bearer;
 
 const READ: &str = "postern:users:read";
 const WRITE: &str = "postern:users:write";
@@ -38,14 +38,9 @@ pub struct ListUsers {
 }
 
 impl Auth {
-    pub async fn create_user(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        create: CreateUser,
-    ) -> Result<(User, Revision), AuthError> {
+    pub async fn create_user(&self, caller: &Caller, create: CreateUser) -> Result<(User, Revision), AuthError> {
         let id = UserId::generate();
-        let act = Act::new(call, bearer, "CreateUser").on(id);
+        let act = Act::new(caller, "CreateUser").on(id);
         self.permit(&act, WRITE, None)?;
         let password_hash = match create.password {
             Some(password) => {
@@ -66,20 +61,15 @@ impl Auth {
         Ok((created.user, self.seen(created.revision).await))
     }
 
-    pub async fn get_user(&self, call: &Call, bearer: &Bearer, key: &UserKey) -> Result<User, AuthError> {
-        let act = Act::new(call, bearer, "GetUser");
+    pub async fn get_user(&self, caller: &Caller, key: &UserKey) -> Result<User, AuthError> {
+        let act = Act::new(caller, "GetUser");
         self.permit(&act, READ, None)?;
         self.store.user(key).await?.ok_or(AuthError::NotFound { what: "user" })
     }
 
     /// One page, and whether there are more.
-    pub async fn list_users(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        list: &ListUsers,
-    ) -> Result<(Vec<User>, bool), AuthError> {
-        let act = Act::new(call, bearer, "ListUsers");
+    pub async fn list_users(&self, caller: &Caller, list: &ListUsers) -> Result<(Vec<User>, bool), AuthError> {
+        let act = Act::new(caller, "ListUsers");
         self.permit(&act, READ, None)?;
         let users = self.store.list_users(&list.prefix, list.state, list.after, list.page_size + 1).await?;
         Ok(page(users, list.page_size))
@@ -87,16 +77,15 @@ impl Auth {
 
     pub async fn update_user(
         &self,
-        call: &Call,
-        bearer: &Bearer,
+        caller: &Caller,
         id: UserId,
         etag: Option<&str>,
         change: ProfileChange,
     ) -> Result<(User, Revision), AuthError> {
-        let act = Act::new(call, bearer, "UpdateUser").on(id);
+        let act = Act::new(caller, "UpdateUser").on(id);
         self.permit(&act, WRITE, None)?;
         // Who can give a user another address can sign in as them by the mail that is sent there.
-        self.stay_above(&act, id).await?;
+        self.stay_above(&act, &PrincipalId::User(id)).await?;
         let mut event = act.event(AuditKind::UserUpdated, self.clock.now());
         event.detail.push(("fields", fields(&change).join(" ")));
         let (user, revision) = self.store.update_user(id, etag, change, &event).await.map_err(|why| match why {
@@ -110,58 +99,34 @@ impl Auth {
     }
 
     /// Ends all sessions, and lets the user sign in no more.
-    pub async fn disable_user(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        id: UserId,
-        words: &str,
-    ) -> Result<Revision, AuthError> {
-        let act = Act::new(call, bearer, "DisableUser").on(id);
+    pub async fn disable_user(&self, caller: &Caller, id: UserId, words: &str) -> Result<Revision, AuthError> {
+        let act = Act::new(caller, "DisableUser").on(id);
         let event = self.change_of(&act, WRITE, id, AuditKind::UserDisabled, words).await?;
         self.changed(self.store.disable_user(id, &event).await, &event).await
     }
 
     /// Lets the user sign in again. What was ended stays ended.
-    pub async fn enable_user(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        id: UserId,
-        words: &str,
-    ) -> Result<Revision, AuthError> {
-        let act = Act::new(call, bearer, "EnableUser").on(id);
+    pub async fn enable_user(&self, caller: &Caller, id: UserId, words: &str) -> Result<Revision, AuthError> {
+        let act = Act::new(caller, "EnableUser").on(id);
         let event = self.change_of(&act, WRITE, id, AuditKind::UserEnabled, words).await?;
         self.changed(self.store.enable_user(id, &event).await, &event).await
     }
 
     /// Deletes a user for good. One who is not there is no error: a retry must not fail.
-    pub async fn delete_user(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        id: UserId,
-        words: &str,
-    ) -> Result<Revision, AuthError> {
-        let act = Act::new(call, bearer, "DeleteUser").on(id);
+    pub async fn delete_user(&self, caller: &Caller, id: UserId, words: &str) -> Result<Revision, AuthError> {
+        let act = Act::new(caller, "DeleteUser").on(id);
         let event = self.change_of(&act, DELETE, id, AuditKind::UserDeleted, words).await?;
         self.changed(self.store.delete_user(id, &event).await, &event).await
     }
 
     /// Sets a password and ends all sessions.
-    pub async fn set_password(
-        &self,
-        call: &Call,
-        bearer: &Bearer,
-        id: UserId,
-        password: Password,
-    ) -> Result<Revision, AuthError> {
-        let act = Act::new(call, bearer, "SetPassword").on(id);
+    pub async fn set_password(&self, caller: &Caller, id: UserId, password: Password) -> Result<Revision, AuthError> {
+        let act = Act::new(caller, "SetPassword").on(id);
         let event = self.change_of(&act, WRITE, id, AuditKind::PasswordSet, "").await?;
         password.check_new(self.rules.password_min_length)?;
         let hash = self.passwords.hash(password).await?;
         // Again: the hash waited in a queue, and meanwhile the user may have been given what the actor does not hold.
-        self.stay_above(&act, id).await?;
+        self.stay_above(&act, &PrincipalId::User(id)).await?;
         let set = self.store.set_password(id, hash.expose_secret(), &event).await;
         self.changed(set.map(|revision| Changed { changed: true, revision }), &event).await
     }
@@ -176,7 +141,7 @@ impl Auth {
         words: &str,
     ) -> Result<AuditEvent, AuthError> {
         self.permit(act, permission, None)?;
-        self.stay_above(act, id).await?;
+        self.stay_above(act, &PrincipalId::User(id)).await?;
         let mut event = act.event(kind, self.clock.now());
         note(&mut event, words);
         Ok(event)

@@ -9,13 +9,20 @@ use super::*;
 use crate::auth::master_key::MasterKeys;
 use crate::domain::account::{Profile, UserName};
 use crate::domain::audit::{AuditEvent, AuditKind};
-use crate::domain::client::{Client, SessionPolicy};
+use crate::domain::client::{Client, Origin, Registration, SessionPolicy};
 use crate::domain::session::{Device, Seed, Session, TokenScope};
 use crate::domain::standing::{End, EndCause};
 use crate::store::{NewKey, NewUser};
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, TokenFault};
 
 const ISSUER: &str = "https://id.example";
+const SESSION_POLICY: SessionPolicy = SessionPolicy {
+    access_ttl: Duration::from_mins(10),
+    idle_ttl: Duration::from_hours(1),
+    absolute_ttl: Duration::from_hours(2),
+    refresh_grace: Duration::from_secs(30),
+    max_per_user: 50,
+};
 
 struct Bench {
     task: FeedTask,
@@ -36,7 +43,8 @@ impl Bench {
             cache_bytes: CACHE_BYTES_DEFAULT,
         }));
         store.insert_first_key(&keyring.make(1).unwrap(), &audit()).await.unwrap();
-        let (_feed, mut task) = FeedTask::new(store, verifier, keyring, clock, Duration::from_millis(50));
+        let clients = Arc::new(Clients::new(SESSION_POLICY, Vec::new(), None).unwrap());
+        let (_feed, mut task) = FeedTask::new(store, verifier, keyring, clients, clock, Duration::from_millis(50));
         task.load().await.unwrap();
         Self { task, folder }
     }
@@ -122,19 +130,12 @@ fn audit() -> AuditEvent {
 }
 
 fn client() -> Client {
-    Client {
-        id: "dev".parse().unwrap(),
+    let registration = Registration {
         audience: ISSUER.to_owned(),
         token_audiences: vec![ISSUER.to_owned()],
-        session_policy: SessionPolicy {
-            access_ttl: Duration::from_mins(10),
-            idle_ttl: Duration::from_hours(1),
-            absolute_ttl: Duration::from_hours(2),
-            refresh_grace: Duration::from_secs(30),
-            max_per_user: 50,
-        },
-        roles: Vec::new(),
-    }
+        ..Registration::new("dev".parse().unwrap(), Origin::BuiltIn)
+    };
+    Client::new(registration, SESSION_POLICY)
 }
 
 /// The store is thrown back, and cannot be written at the moment at which that is found out. The verifiers know the

@@ -1,6 +1,6 @@
 //! `admin bindings`: who has which role where.
 
-use super::{PAGE, scope, user_id};
+use super::{PAGE, principal_id, scope};
 use crate::cli::args::admin::{Bindings, Place};
 use crate::cli::caller::Caller;
 use crate::cli::failure::Failure;
@@ -26,7 +26,7 @@ pub(super) async fn run(caller: &Caller, command: Bindings) -> Result<Answer, Fa
 
 async fn list(caller: &Caller, user: Option<String>, role: String, scope: Option<Scope>) -> Result<Answer, Failure> {
     let principal_id = match &user {
-        Some(user) => user_id(caller, user).await?,
+        Some(user) => principal_id(caller, user).await?,
         None => String::new(),
     };
     let fetch = async |page_token| {
@@ -52,7 +52,7 @@ async fn grant(
         None => None,
     };
     let binding = Binding {
-        principal_id: user_id(caller, &user).await?,
+        principal_id: principal_id(caller, &user).await?,
         role: role.clone(),
         scope: scope(place.tenant, place.everywhere),
         expire_time,
@@ -77,7 +77,7 @@ async fn grant(
 async fn withdraw(caller: &Caller, user: String, role: String, place: Place) -> Result<Answer, Failure> {
     let scope = scope(place.tenant, place.everywhere);
     let shown = place_of(scope.as_ref());
-    let request = WithdrawRoleRequest { principal_id: user_id(caller, &user).await?, role: role.clone(), scope };
+    let request = WithdrawRoleRequest { principal_id: principal_id(caller, &user).await?, role: role.clone(), scope };
     let answer = caller.admin(request, async |mut client, request| client.withdraw_role(request).await).await?;
     let text = format!("Withdrew {} from {} {shown}, for tokens already issued too.\n", plain(&role), plain(&user));
     Ok(Answer::new(answer, text))

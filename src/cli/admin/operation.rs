@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::{PAGE, user_id};
+use super::{PAGE, principal_id};
 use crate::cli::args::admin::{Explain, Fence};
 use crate::cli::caller::Caller;
 use crate::cli::exit::Exit;
@@ -22,7 +22,7 @@ use crate::proto::auth::v1::{Check, Reason};
 pub(super) async fn explain(caller: &Caller, args: Explain) -> Result<Answer, Failure> {
     let (name, permission, subject) = match (args.subject.as_slice(), args.token_stdin) {
         ([user, permission], false) => {
-            (user.clone(), permission.clone(), Subject::PrincipalId(user_id(caller, user).await?))
+            (user.clone(), permission.clone(), Subject::PrincipalId(principal_id(caller, user).await?))
         }
         ([permission], true) => {
             let token = prompt::token()?.expose_secret().to_owned();

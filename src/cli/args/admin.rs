@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::clients::Clients;
 use super::{ClientArgs, help};
 
 #[derive(Args)]
@@ -25,9 +26,12 @@ pub(in crate::cli) enum Area {
     /// Replace or save the whole set of roles as a file
     #[command(subcommand, after_help = help::POLICY)]
     Policy(Policy),
-    /// Give roles to users, in a tenant or everywhere
+    /// Give roles to users and clients, in a tenant or everywhere
     #[command(subcommand, after_help = help::BINDINGS)]
     Bindings(Bindings),
+    /// Register programs, and make their secrets
+    #[command(subcommand, after_help = help::CLIENTS)]
+    Clients(Clients),
     /// Show step by step why somebody may or may not
     #[command(after_help = help::EXPLAIN, override_usage = "postern admin explain [OPTIONS] USER PERMISSION\n       \
         postern admin explain [OPTIONS] --token-stdin PERMISSION")]
@@ -202,7 +206,7 @@ pub(in crate::cli) enum FileFormat {
 pub(in crate::cli) enum Bindings {
     /// List who has which role where
     List {
-        /// Only this user's
+        /// Only this user's, or client:ID
         #[arg(long, value_name = "USER")]
         user: Option<String>,
         /// Only of this role
@@ -215,7 +219,7 @@ pub(in crate::cli) enum Bindings {
         #[arg(long)]
         everywhere: bool,
     },
-    /// Give a role to a user
+    /// Give a role to a user, or to client:ID
     Grant {
         user: String,
         role: String,
@@ -225,7 +229,7 @@ pub(in crate::cli) enum Bindings {
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
     },
-    /// Take a role from a user
+    /// Take a role from a user, or from client:ID
     Withdraw {
         user: String,
         role: String,

@@ -138,7 +138,7 @@ Examples:
 Next: postern login";
 
 pub(super) const ADMIN: &str = "\
-USER is an id, an e-mail, a user name, or ext:ID for the id in an older system.
+USER is an id, an e-mail, a user name, or ext:ID for the id in an older system; for roles and explain also client:ID.
 
 Examples:
   postern admin users create mira@example.com
@@ -185,6 +185,19 @@ Examples:
   postern admin bindings list --user mira@example.com
 
 Next: postern admin explain USER PERMISSION";
+
+pub(super) const CLIENTS: &str = "\
+A client is a program that calls the server: a front that signs people in, a backend that verifies. It proves itself by its
+secret (`authorization: Bearer pcs_...`), by a name in its certificate, or by both; its roles say what it may call.
+
+Examples:
+  postern admin clients create web --token-audience shop --secret-file web.secret
+  postern admin bindings grant client:web postern.front --everywhere
+  postern admin clients create orders --audience shop --san orders.internal --no-secret
+  postern admin clients rotate-secret web --overlap 1h --secret-file web.secret.new
+  postern admin clients update web --disabled true
+
+Next: postern verify --client-secret-file web.secret";
 
 pub(super) const EXPLAIN: &str = "\
 Examples:

@@ -70,7 +70,12 @@ pub(super) fn advice(reason: Option<Reason>, code: Code, around: Circumstances<'
         }
         (Some(Reason::EtagMismatch), _) => Some("Somebody else changed it: read it again, then repeat".to_owned()),
         (Some(Reason::TenantRequired), _) => Some("Name a tenant: postern login --tenant TENANT".to_owned()),
-        (Some(Reason::ClientUnauthenticated | Reason::ClientNotAllowed), _) => {
+        (Some(Reason::ClientUnauthenticated), _) => Some(
+            "This speaks of the program that calls, not of you: this server wants a client's secret, with \
+             --client-secret-file FILE; ask who runs it"
+                .to_owned(),
+        ),
+        (Some(Reason::ClientNotAllowed), _) => {
             Some("This speaks of the program that calls, not of you; ask who runs the server".to_owned())
         }
         _ => None,
@@ -127,7 +132,8 @@ pub(in crate::cli) const fn short(reason: Reason) -> Option<&'static str> {
         Reason::OauthFlowInvalid => "the sign-in at the provider is spent or does not fit",
         Reason::OauthRejected => "the provider's answer proves nobody",
         Reason::OauthProviderUnavailable => "the provider is away",
-        Reason::IdentifierTaken => "another user has this name, e-mail or external id",
+        Reason::IdentifierTaken => "somebody else has this name, e-mail or id",
+        Reason::ClientNotEditable => "the server's configuration says what this client is",
         Reason::NotFound => "not found",
         Reason::EtagMismatch => "it was changed meanwhile",
         Reason::RoleGraphInvalid => "the roles do not fit together",

@@ -21,9 +21,9 @@ pub(super) async fn grant(
     auth: &Auth,
     request: Request<wire::GrantRoleRequest>,
 ) -> Result<wire::GrantRoleResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let (principal, bound) = read_grant(request.into_inner())?;
-    let (binding, revision) = auth.grant_role(&call, &bearer, &principal, bound).await?;
+    let (binding, revision) = auth.grant_role(&caller, &principal, bound).await?;
     Ok(wire::GrantRoleResponse { binding: Some(render_binding(&binding)), revision: revision.to_string() })
 }
 
@@ -31,14 +31,14 @@ pub(super) async fn withdraw(
     auth: &Auth,
     request: Request<wire::WithdrawRoleRequest>,
 ) -> Result<wire::WithdrawRoleResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::WithdrawRoleRequest { principal_id, role, scope } = request.into_inner();
     let mut fields = Fields::default();
     let principal: Option<PrincipalId> = fields.parse("principal_id", &principal_id);
     let role: Option<RoleId> = fields.parse("role", &role);
     let scope = fields.scope("scope", scope.as_ref());
     let (principal, role, scope) = fields.finish(|| Some((principal?, role?, scope?)))?;
-    let revision = auth.withdraw_role(&call, &bearer, &principal, &role, &scope).await?.to_string();
+    let revision = auth.withdraw_role(&caller, &principal, &role, &scope).await?.to_string();
     Ok(wire::WithdrawRoleResponse { revision })
 }
 
@@ -46,12 +46,12 @@ pub(super) async fn list(
     auth: &Auth,
     request: Request<wire::ListBindingsRequest>,
 ) -> Result<wire::ListBindingsResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let request = request.into_inner();
     let (principal, role, scope) = (request.principal_id.clone(), request.role.clone(), scope_text(&request));
     let parts = ["ListBindings", principal.as_str(), role.as_str(), scope.as_str()];
     let pages = Pages(&parts);
-    let (bindings, more) = auth.list_bindings(&call, &bearer, &read_list(&request, &pages)?).await?;
+    let (bindings, more) = auth.list_bindings(&caller, &read_list(&request, &pages)?).await?;
     let next = bindings.last().filter(|_| more).map(|last| pages.token(&key_text(last)));
     Ok(wire::ListBindingsResponse {
         bindings: bindings.iter().map(render_binding).collect(),
@@ -106,9 +106,9 @@ fn key_text(binding: &Binding) -> String {
 
 fn read_key(text: &str) -> Option<BindingKey> {
     let mut parts = text.split('\n');
-    let (user, role, tenant) = (parts.next()?, parts.next()?, parts.next()?);
+    let (principal, role, tenant) = (parts.next()?, parts.next()?, parts.next()?);
     let scope = if tenant.is_empty() { Scope::Everywhere } else { Scope::Tenant(tenant.parse().ok()?) };
-    Some(BindingKey { user: user.parse().ok()?, role: role.parse().ok()?, scope })
+    Some(BindingKey { principal: principal.parse().ok()?, role: role.parse().ok()?, scope })
 }
 
 fn render_binding(binding: &Binding) -> wire::Binding {

@@ -20,11 +20,11 @@ pub(super) async fn put(
     auth: &Auth,
     request: Request<wire::PutRoleRequest>,
 ) -> Result<wire::PutRoleResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let mut fields = Fields::default();
     let role = fields.required("role", request.into_inner().role);
     let role = role.and_then(|role| read_role(&mut fields, "role", role));
-    let (role, revision) = auth.put_role(&call, &bearer, fields.finish(|| role)?).await?;
+    let (role, revision) = auth.put_role(&caller, fields.finish(|| role)?).await?;
     Ok(wire::PutRoleResponse { role: Some(render_role(role)), revision: revision.to_string() })
 }
 
@@ -32,9 +32,9 @@ pub(super) async fn get(
     auth: &Auth,
     request: Request<wire::GetRoleRequest>,
 ) -> Result<wire::GetRoleResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let id = read_id(&request.into_inner().id)?;
-    let role = auth.get_role(&call, &bearer, &id).await?;
+    let role = auth.get_role(&caller, &id).await?;
     Ok(wire::GetRoleResponse { role: Some(render_role(role)) })
 }
 
@@ -42,14 +42,14 @@ pub(super) async fn list(
     auth: &Auth,
     request: Request<wire::ListRolesRequest>,
 ) -> Result<wire::ListRolesResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::ListRolesRequest { page_size, page_token } = request.into_inner();
     let pages = Pages(&["ListRoles"]);
     let mut fields = Fields::default();
     let page_size = fields.page_size(page_size, PAGE_SIZE_MAX);
     let after: Option<RoleId> = pages.read(&mut fields, &page_token, |last| last.parse().ok());
     let page_size = fields.finish(|| page_size)?;
-    let RolePage { roles, more, policy_version } = auth.list_roles(&call, &bearer, after.as_ref(), page_size).await?;
+    let RolePage { roles, more, policy_version } = auth.list_roles(&caller, after.as_ref(), page_size).await?;
     let (roles, cut) = fit(roles.into_iter().map(render_role).collect(), PAGE_BYTES_MAX);
     let next = roles.last().filter(|_| more || cut).map(|last| pages.token(&last.id));
     Ok(wire::ListRolesResponse {
@@ -63,9 +63,9 @@ pub(super) async fn delete(
     auth: &Auth,
     request: Request<wire::DeleteRoleRequest>,
 ) -> Result<wire::DeleteRoleResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::DeleteRoleRequest { id, force } = request.into_inner();
-    let revision = auth.delete_role(&call, &bearer, &read_id(&id)?, force).await?.to_string();
+    let revision = auth.delete_role(&caller, &read_id(&id)?, force).await?.to_string();
     Ok(wire::DeleteRoleResponse { revision })
 }
 
@@ -73,8 +73,8 @@ pub(super) async fn apply(
     auth: &Auth,
     request: Request<wire::ApplyPolicyRequest>,
 ) -> Result<wire::ApplyPolicyResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
-    let diff = auth.apply_policy(&call, &bearer, &read_apply(request.into_inner())?).await?;
+    let caller = admit(auth, &request)?;
+    let diff = auth.apply_policy(&caller, &read_apply(request.into_inner())?).await?;
     let ids = |roles: Vec<RoleId>| roles.iter().map(ToString::to_string).collect();
     Ok(wire::ApplyPolicyResponse {
         created: ids(diff.created),

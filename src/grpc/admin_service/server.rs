@@ -22,14 +22,14 @@ pub(super) async fn list_keys(
     auth: &Auth,
     request: Request<wire::ListKeysRequest>,
 ) -> Result<wire::ListKeysResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::ListKeysRequest { page_size, page_token } = request.into_inner();
     let pages = Pages(&["ListKeys"]);
     let mut fields = Fields::default();
     let page_size = fields.page_size(page_size, PAGE_SIZE_MAX);
     let after = pages.read(&mut fields, &page_token, |last| Some(last.to_owned()));
     let page_size = fields.finish(|| page_size)?;
-    let (keys, more) = auth.list_keys(&call, &bearer, after.as_deref(), page_size).await?;
+    let (keys, more) = auth.list_keys(&caller, after.as_deref(), page_size).await?;
     let next = keys.last().filter(|_| more).map(|(last, _)| pages.token(&last.kid));
     Ok(wire::ListKeysResponse {
         keys: keys.into_iter().map(render_key).collect(),
@@ -41,9 +41,9 @@ pub(super) async fn explain(
     auth: &Auth,
     request: Request<wire::ExplainAccessRequest>,
 ) -> Result<wire::ExplainAccessResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let (subject, check) = read_explain(request.into_inner())?;
-    let Explanation { refusal, steps, revision } = auth.explain_access(&call, &bearer, &subject, &check).await?;
+    let Explanation { refusal, steps, revision } = auth.explain_access(&caller, &subject, &check).await?;
     Ok(wire::ExplainAccessResponse {
         allowed: refusal.is_none(),
         reason: refusal.map_or(Reason::Unspecified, reason).into(),
@@ -59,12 +59,12 @@ pub(super) async fn end_all_sessions(
     auth: &Auth,
     request: Request<wire::EndAllSessionsRequest>,
 ) -> Result<wire::EndAllSessionsResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::EndAllSessionsRequest { confirm, note } = request.into_inner();
     let mut fields = Fields::default();
     let note = fields.note("note", note);
     let note = fields.finish(|| note)?;
-    let revision = auth.end_all_sessions(&call, &bearer, &confirm, &note).await?.to_string();
+    let revision = auth.end_all_sessions(&caller, &confirm, &note).await?.to_string();
     Ok(wire::EndAllSessionsResponse { revision })
 }
 
@@ -72,8 +72,8 @@ pub(super) fn info(
     auth: &Auth,
     request: &Request<wire::GetServerInfoRequest>,
 ) -> Result<wire::GetServerInfoResponse, AuthError> {
-    let (call, bearer) = admit(auth, request)?;
-    let ServerInfo { version, schema_version, replica, freshness } = auth.server_info(&call, &bearer)?;
+    let caller = admit(auth, request)?;
+    let ServerInfo { version, schema_version, replica, freshness } = auth.server_info(&caller)?;
     Ok(wire::GetServerInfoResponse {
         version: version.to_owned(),
         schema_version: i32::try_from(schema_version).unwrap_or(i32::MAX),
@@ -96,6 +96,7 @@ fn read_explain(request: wire::ExplainAccessRequest) -> Result<(Subject, Check),
 fn reason(refusal: Refusal) -> Reason {
     match refusal {
         Refusal::Unknown => Reason::NotFound,
+        Refusal::ClientDisabled => Reason::ClientUnauthenticated,
         Refusal::Token(fault) => token_reason(fault),
         Refusal::PermissionMissing => Reason::PermissionMissing,
     }

@@ -25,8 +25,8 @@ pub(super) async fn create(
     auth: &Auth,
     request: Request<wire::CreateUserRequest>,
 ) -> Result<wire::CreateUserResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
-    let (user, revision) = auth.create_user(&call, &bearer, read_create(request.into_inner())?).await?;
+    let caller = admit(auth, &request)?;
+    let (user, revision) = auth.create_user(&caller, read_create(request.into_inner())?).await?;
     Ok(wire::CreateUserResponse { user: Some(render_user(user)), revision: revision.to_string() })
 }
 
@@ -34,8 +34,8 @@ pub(super) async fn get(
     auth: &Auth,
     request: Request<wire::GetUserRequest>,
 ) -> Result<wire::GetUserResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
-    let user = auth.get_user(&call, &bearer, &read_get(request.into_inner())?).await?;
+    let caller = admit(auth, &request)?;
+    let user = auth.get_user(&caller, &read_get(request.into_inner())?).await?;
     Ok(wire::GetUserResponse { user: Some(render_user(user)) })
 }
 
@@ -43,12 +43,12 @@ pub(super) async fn list(
     auth: &Auth,
     request: Request<wire::ListUsersRequest>,
 ) -> Result<wire::ListUsersResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let request = request.into_inner();
     let (query, state) = (request.query.clone(), request.state.to_string());
     let parts = ["ListUsers", query.as_str(), state.as_str()];
     let pages = Pages(&parts);
-    let (users, more) = auth.list_users(&call, &bearer, &read_list(request, &pages)?).await?;
+    let (users, more) = auth.list_users(&caller, &read_list(request, &pages)?).await?;
     let next = users.last().filter(|_| more).map(|last| pages.token(&last.id.to_string()));
     Ok(wire::ListUsersResponse {
         users: users.into_iter().map(render_user).collect(),
@@ -60,9 +60,9 @@ pub(super) async fn update(
     auth: &Auth,
     request: Request<wire::UpdateUserRequest>,
 ) -> Result<wire::UpdateUserResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let Update { id, etag, change } = read_update(request.into_inner())?;
-    let (user, revision) = auth.update_user(&call, &bearer, id, etag.as_deref(), change).await?;
+    let (user, revision) = auth.update_user(&caller, id, etag.as_deref(), change).await?;
     Ok(wire::UpdateUserResponse { user: Some(render_user(user)), revision: revision.to_string() })
 }
 
@@ -70,10 +70,10 @@ pub(super) async fn disable(
     auth: &Auth,
     request: Request<wire::DisableUserRequest>,
 ) -> Result<wire::DisableUserResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::DisableUserRequest { id, note } = request.into_inner();
     let (id, note) = read_id_and_note(&id, note)?;
-    let revision = auth.disable_user(&call, &bearer, id, &note).await?.to_string();
+    let revision = auth.disable_user(&caller, id, &note).await?.to_string();
     Ok(wire::DisableUserResponse { revision })
 }
 
@@ -81,10 +81,10 @@ pub(super) async fn enable(
     auth: &Auth,
     request: Request<wire::EnableUserRequest>,
 ) -> Result<wire::EnableUserResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::EnableUserRequest { id, note } = request.into_inner();
     let (id, note) = read_id_and_note(&id, note)?;
-    let revision = auth.enable_user(&call, &bearer, id, &note).await?.to_string();
+    let revision = auth.enable_user(&caller, id, &note).await?.to_string();
     Ok(wire::EnableUserResponse { revision })
 }
 
@@ -92,10 +92,10 @@ pub(super) async fn delete(
     auth: &Auth,
     request: Request<wire::DeleteUserRequest>,
 ) -> Result<wire::DeleteUserResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::DeleteUserRequest { id, note } = request.into_inner();
     let (id, note) = read_id_and_note(&id, note)?;
-    let revision = auth.delete_user(&call, &bearer, id, &note).await?.to_string();
+    let revision = auth.delete_user(&caller, id, &note).await?.to_string();
     Ok(wire::DeleteUserResponse { revision })
 }
 
@@ -103,13 +103,13 @@ pub(super) async fn set_password(
     auth: &Auth,
     request: Request<wire::SetPasswordRequest>,
 ) -> Result<wire::SetPasswordResponse, AuthError> {
-    let (call, bearer) = admit(auth, &request)?;
+    let caller = admit(auth, &request)?;
     let wire::SetPasswordRequest { id, password } = request.into_inner();
     let text = Zeroizing::new(password);
     let mut fields = Fields::default();
     let id = fields.parse("id", &id);
     let id = fields.finish(|| id)?;
-    let revision = auth.set_password(&call, &bearer, id, Password::from_typed(&text)?).await?.to_string();
+    let revision = auth.set_password(&caller, id, Password::from_typed(&text)?).await?.to_string();
     Ok(wire::SetPasswordResponse { revision })
 }
 

@@ -11,7 +11,7 @@ async fn a_grant_raises_roles_at_and_reaches_verifiers() {
     let before = scratch.owner(user).await;
     let cursor = scratch.cursor().await;
     let role = bound("postern.front", "t");
-    let (binding, revision) = scratch.store.grant(user, &role, &by, &scratch.audit()).await.unwrap();
+    let (binding, revision) = scratch.store.grant(&by, &role, &by, &scratch.audit()).await.unwrap();
     assert_eq!((binding.principal, binding.granted_by, &binding.bound), (by.clone(), Some(by.clone()), &role));
     let owner = scratch.owner(user).await;
     assert!(owner.version > before.version);
@@ -20,16 +20,16 @@ async fn a_grant_raises_roles_at_and_reaches_verifiers() {
     let state = principal(&learned.changes, user).unwrap();
     assert_eq!((state.roles_at, &state.bindings), (owner.version, &vec![role.clone()]));
 
-    let (_, again) = scratch.store.grant(user, &role, &by, &scratch.audit()).await.unwrap();
+    let (_, again) = scratch.store.grant(&by, &role, &by, &scratch.audit()).await.unwrap();
     assert_eq!(again, revision);
     let shorter = BoundRole { expires_at: Some(scratch.clock.now() + Duration::from_mins(1)), ..role };
-    let (moved, later) = scratch.store.grant(user, &shorter, &by, &scratch.audit()).await.unwrap();
+    let (moved, later) = scratch.store.grant(&by, &shorter, &by, &scratch.audit()).await.unwrap();
     assert_eq!((moved.bound, later.id), (shorter.clone(), revision.id + 1));
     assert_eq!(scratch.owner(user).await.bindings, std::slice::from_ref(&shorter));
 
-    let withdrawn = scratch.store.withdraw(user, &shorter.role, &shorter.scope, &scratch.audit()).await.unwrap();
+    let withdrawn = scratch.store.withdraw(&by, &shorter.role, &shorter.scope, &scratch.audit()).await.unwrap();
     assert!(withdrawn.changed && scratch.owner(user).await.roles_at > owner.roles_at);
-    let again = scratch.store.withdraw(user, &shorter.role, &shorter.scope, &scratch.audit()).await.unwrap();
+    let again = scratch.store.withdraw(&by, &shorter.role, &shorter.scope, &scratch.audit()).await.unwrap();
     assert_eq!(again, Changed { changed: false, ..withdrawn });
 }
 
@@ -37,14 +37,18 @@ async fn a_grant_raises_roles_at_and_reaches_verifiers() {
 async fn what_does_not_exist_is_named() {
     let scratch = Scratch::new().await;
     let user = scratch.user("kim@example.com", Vec::new()).await;
-    let grant = async |user, role: &str| {
-        scratch.store.grant(user, &bound(role, ""), &PrincipalId::User(user), &scratch.audit()).await
+    let grant = async |principal: PrincipalId, role: &str| {
+        scratch.store.grant(&principal, &bound(role, ""), &principal, &scratch.audit()).await
     };
-    assert!(matches!(grant(UserId::generate(), "postern.front").await, Err(GrantError::UnknownUser)));
-    assert!(matches!(grant(user, "editor").await, Err(GrantError::UnknownRole)));
-    assert!(matches!(grant(user, "postern.made-up").await, Err(GrantError::UnknownRole)));
+    let somebody = PrincipalId::User(UserId::generate());
+    let user = || PrincipalId::User(user);
+    assert!(matches!(grant(somebody, "postern.front").await, Err(GrantError::UnknownPrincipal)));
+    assert!(matches!(grant(user(), "editor").await, Err(GrantError::UnknownRole)));
+    assert!(matches!(grant(user(), "postern.made-up").await, Err(GrantError::UnknownRole)));
+    let nobody = grant("gateway".parse().unwrap(), "postern.front").await;
+    assert!(matches!(nobody, Err(GrantError::UnknownPrincipal)));
     scratch.role("editor", &[]).await;
-    grant(user, "editor").await.unwrap();
+    grant(user(), "editor").await.unwrap();
 }
 
 #[tokio::test]
@@ -62,7 +66,7 @@ async fn lists_page_and_filter() {
     let all = list(BindingFilter::default(), None, 9).await;
     assert_eq!(all.len(), 4);
     assert_eq!(all[0], (of_kim.clone(), bound("postern.front", "")));
-    let key = BindingKey { user: kim, role: all[0].1.role.clone(), scope: Scope::Everywhere };
+    let key = BindingKey { principal: of_kim.clone(), role: all[0].1.role.clone(), scope: Scope::Everywhere };
     assert_eq!(list(BindingFilter::default(), Some(&key), 2).await, all[1..3]);
 
     scratch.clock.advance(Duration::from_secs(5));

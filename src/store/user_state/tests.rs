@@ -78,9 +78,9 @@ async fn an_administrator_remains() {
     let last = |error| matches!(error, Err(ChangeUserError::LastAdministrator));
     assert!(last(store.disable_user(kim, &scratch.audit()).await));
     assert!(last(store.delete_user(kim, &scratch.audit()).await));
-    let withdrawn = store.withdraw(kim, &role, &Scope::Everywhere, &scratch.audit()).await;
+    let withdrawn = store.withdraw(&PrincipalId::User(kim), &role, &Scope::Everywhere, &scratch.audit()).await;
     assert!(matches!(withdrawn, Err(WithdrawError::LastAdministrator)));
-    let shortened = store.grant(kim, &soon, &PrincipalId::User(kim), &scratch.audit()).await;
+    let shortened = store.grant(&PrincipalId::User(kim), &soon, &PrincipalId::User(kim), &scratch.audit()).await;
     assert!(matches!(shortened, Err(GrantError::LastAdministrator)));
     // Nothing of it was written.
     assert_eq!(store.head().await.unwrap(), head);
@@ -90,7 +90,7 @@ async fn an_administrator_remains() {
     // Others can still go, and with a second one the first can.
     store.disable_user(lee, &scratch.audit()).await.unwrap();
     store.enable_user(lee, &scratch.audit()).await.unwrap();
-    store.grant(lee, &admin(), &PrincipalId::User(kim), &scratch.audit()).await.unwrap();
+    store.grant(&PrincipalId::User(lee), &admin(), &PrincipalId::User(kim), &scratch.audit()).await.unwrap();
     store.disable_user(kim, &scratch.audit()).await.unwrap();
     assert_eq!(store.administrators().await.unwrap(), 1);
 }

@@ -10,7 +10,7 @@ async fn known(scratch: &Scratch) -> (Vec<EndedSession>, Vec<PrincipalState>, Fe
             Change::SessionEnded(ended) => sessions.push(ended),
             Change::Principal(state) => floors.push(state),
             Change::Fence(known) => fence = known,
-            Change::Policy { .. } | Change::Keys(_) => {}
+            Change::Policy { .. } | Change::Keys(_) | Change::Clients(_) => {}
         }
     }
     (sessions, floors, fence)

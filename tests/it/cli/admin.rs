@@ -162,3 +162,58 @@ fn the_server_its_keys_and_the_fence() {
     admin.types(&served.admin_password(), "login admin").ends_with(DONE);
     admin.does("verify").ends_with(DONE);
 }
+
+/// A program from its registration to its end, and a person whose calls it makes.
+#[test]
+fn clients_and_their_secrets() {
+    let folder = folder();
+    let served = Served::start(folder.path());
+    let admin = Person::administrator(&served);
+    let secret_file = |name: &str| admin.home.path().join(name);
+    let read = |name: &str| std::fs::read_to_string(secret_file(name)).unwrap().trim().to_owned();
+    let issuer = served.issuer();
+    let create = format!(
+        "admin clients create web --token-audience {issuer} --audience {issuer} --idle-ttl 1h --secret-file web"
+    );
+    let created = admin.does(&create).ends_with(DONE).says("Created client web.").says("idle life     1h");
+    assert!(!created.stdout.contains(&read("web")), "{}", created.stdout);
+    let next = created.stdout.lines().find_map(|line| line.strip_prefix("Next: ")).unwrap();
+    admin.does("admin clients create web --no-secret").ends_with(REFUSED).complains("IDENTIFIER_TAKEN");
+    admin.does("admin clients create other --secret-file web").ends_with(REFUSED).complains("web");
+
+    // As a program without a role, then as a front.
+    let through = "--client-secret-file web";
+    admin.does(&format!("verify {through}")).ends_with(REFUSED).complains("CLIENT_NOT_ALLOWED");
+    admin.pastes(next).ends_with(DONE).says("Granted postern.front to client:web");
+    admin.does("admin bindings list --user client:web").ends_with(DONE).says("postern.front");
+    admin.does("admin explain client:web postern:auth:login").ends_with(DONE);
+    admin.does(&format!("verify {through}")).ends_with(DONE);
+    let person = Person::new(&served);
+    std::fs::copy(secret_file("web"), person.home.path().join("web")).unwrap();
+    person.types(&served.admin_password(), &format!("login admin {through}")).ends_with(DONE);
+    person.does(&format!("refresh {through}")).ends_with(DONE);
+    person.does(&format!("sessions {through}")).ends_with(DONE);
+    // Its session is the client's, which this call is not made by.
+    person.does("refresh").ends_with(NOT_AUTHENTICATED);
+
+    let rotated = admin.json("admin clients rotate-secret web --overlap 0s", DONE);
+    let secret = rotated["secret"].as_str().unwrap();
+    admin.does(&format!("verify {through}")).ends_with(REFUSED).complains("CLIENT_UNAUTHENTICATED");
+    let shown = admin.does("admin clients rotate-secret web").ends_with(DONE).says("works for another 1day");
+    assert!(shown.stdout.lines().any(|line| line.starts_with("pcs_")) && !shown.stdout.contains(secret));
+    admin.does("admin clients rotate-secret web --secret-file web2").ends_with(DONE);
+    admin.does("admin clients update web --disabled true --san web.internal").ends_with(DONE).says("disabled");
+    admin.does("verify --client-secret-file web2").ends_with(REFUSED).complains("CLIENT_UNAUTHENTICATED");
+    admin.does("admin clients update web --disabled false --idle-ttl server --san=").ends_with(DONE);
+    admin.does("verify --client-secret-file web2").ends_with(DONE);
+    admin.does("admin clients update web").ends_with(REFUSED).complains("nothing to change");
+    admin.does("admin clients list").ends_with(DONE).says("web").says("of the server's configuration");
+
+    std::fs::write(secret_file("none"), "swordfish\n").unwrap();
+    let mixed_up = admin.does("verify --client-secret-file none").ends_with(REFUSED);
+    assert!(!mixed_up.stderr.contains("swordfish"), "{}", mixed_up.stderr);
+    admin.does("admin clients update dev --disabled true").ends_with(REFUSED).complains("CLIENT_NOT_EDITABLE");
+    admin.does("admin clients delete web").ends_with(REFUSED).complains("--yes");
+    admin.does("admin clients delete web --yes").ends_with(DONE).says("Deleted client web.");
+    admin.does("verify --client-secret-file web2").ends_with(REFUSED).complains("CLIENT_UNAUTHENTICATED");
+}

@@ -20,8 +20,7 @@ fn told(explanation: &Explanation) -> Vec<String> {
 async fn explain_token(bench: &Bench, token: &str, permission: &str, tenant: &str) -> Explanation {
     let admin = bench.sign_in("admin").await;
     let subject = Subject::Token(SecretString::from(token));
-    let explanation =
-        bench.auth.explain_access(&bench.call, &admin, &subject, &check(permission, tenant)).await.unwrap();
+    let explanation = bench.auth.explain_access(&admin, &subject, &check(permission, tenant)).await.unwrap();
     assert!(told(&explanation).iter().all(|step| !step.contains(token)), "a token was shown");
     explanation
 }
@@ -44,7 +43,7 @@ async fn a_user_is_explained_from_the_store() {
     );
     let no = bench.explain(&admin, kim, "orders:read", "").await.unwrap();
     assert_eq!(no.refusal, Some(Refusal::PermissionMissing));
-    bench.auth.disable_user(&bench.call, &admin, kim, "").await.unwrap();
+    bench.auth.disable_user(&admin, kim, "").await.unwrap();
     let disabled = bench.explain(&admin, kim, "orders:read", "acme").await.unwrap();
     assert_eq!(disabled.refusal, Some(Refusal::Token(TokenFault::Revoked)));
     assert!(told(&disabled)[0].starts_with("-user: is disabled, since 2"), "{:?}", told(&disabled));
@@ -58,9 +57,9 @@ async fn clients_are_explained_from_memory() {
     let admin = bench.sign_in("admin").await;
     let ask = |id: &str| Subject::Principal(id.parse::<PrincipalId>().unwrap());
     let question = check("postern:auth:verify", "");
-    let known = bench.auth.explain_access(&bench.call, &admin, &ask("dev"), &question).await.unwrap();
+    let known = bench.auth.explain_access(&admin, &ask("dev"), &question).await.unwrap();
     assert_eq!(known.refusal, None);
-    let unknown = bench.auth.explain_access(&bench.call, &admin, &ask("other"), &question).await.unwrap();
+    let unknown = bench.auth.explain_access(&admin, &ask("other"), &question).await.unwrap();
     assert_eq!(unknown.refusal, Some(Refusal::Unknown));
 }
 
@@ -108,7 +107,7 @@ async fn a_dead_token_is_told_why() {
     assert!(matches!(forged.refusal, Some(Refusal::Token(TokenFault::Invalid(_)))));
 
     let token = bench.sign_in_for("kim", ISSUER).await;
-    bench.auth.set_password(&bench.call, &admin, kim, password()).await.unwrap();
+    bench.auth.set_password(&admin, kim, password()).await.unwrap();
     let dead = explain_token(&bench, &token, "a:b", "").await;
     assert_eq!(dead.refusal, Some(Refusal::Token(TokenFault::Revoked)));
     let steps = told(&dead);
@@ -122,7 +121,7 @@ async fn a_dead_token_is_told_why() {
 
     let token = bench.sign_in_for("kim", ISSUER).await;
     let admin = bench.sign_in("admin").await;
-    bench.auth.delete_user(&bench.call, &admin, kim, "").await.unwrap();
+    bench.auth.delete_user(&admin, kim, "").await.unwrap();
     let gone = explain_token(&bench, &token, "a:b", "").await;
     assert_eq!(gone.refusal, Some(Refusal::Token(TokenFault::Revoked)));
     assert_eq!(told(&gone), ["+token: genuine", "-user: was deleted"]);
@@ -132,13 +131,13 @@ async fn a_dead_token_is_told_why() {
 async fn the_fence_ends_everybodys_sessions() {
     let bench = Bench::new().await;
     let token = bench.sign_in_for("admin", ISSUER).await;
-    let admin = bench.auth.administrator(&token).unwrap();
+    let admin = bench.auth.administrator(&token, "").unwrap();
     for wrong in ["", "https://id.example/", "HTTPS://id.example"] {
-        let refused = bench.auth.end_all_sessions(&bench.call, &admin, wrong, "").await;
+        let refused = bench.auth.end_all_sessions(&admin, wrong, "").await;
         assert!(matches!(refused, Err(AuthError::InvalidField(_))), "{wrong}");
     }
-    bench.auth.end_all_sessions(&bench.call, &admin, ISSUER, "restored").await.unwrap();
-    assert!(matches!(bench.auth.administrator(&token), Err(AuthError::TokenRefused(TokenFault::Revoked))));
+    bench.auth.end_all_sessions(&admin, ISSUER, "restored").await.unwrap();
+    assert!(matches!(bench.auth.administrator(&token, ""), Err(AuthError::TokenRefused(TokenFault::Revoked))));
     assert_eq!(bench.audited("session_fence_raised").await, [r#"{"note":"restored"}"#]);
     let fenced = explain_token(&bench, &token, "a:b", "").await;
     assert!(told(&fenced)[1].starts_with("-session: everybody was signed out at 2"), "{:?}", told(&fenced));
@@ -148,16 +147,16 @@ async fn the_fence_ends_everybodys_sessions() {
 async fn keys_and_the_replica_are_shown() {
     let bench = Bench::new().await;
     let admin = bench.sign_in("admin").await;
-    let (auth, call) = (&bench.auth, &bench.call);
-    let made = crate::auth::event(crate::domain::audit::AuditKind::KeyCreated, call, auth.clock.now());
+    let auth = &bench.auth;
+    let made = crate::auth::event(crate::domain::audit::AuditKind::KeyCreated, &bench.call, auth.clock.now());
     auth.clock.advance(Duration::from_millis(1));
     auth.store.insert_key(&auth.keyring.make(1).unwrap(), Duration::from_mins(1), &made).await.unwrap();
-    let (keys, more) = auth.list_keys(call, &admin, None, 1).await.unwrap();
+    let (keys, more) = auth.list_keys(&admin, None, 1).await.unwrap();
     assert_eq!((keys.len(), keys[0].1, more), (1, KeyState::Published, true));
-    let (rest, more) = auth.list_keys(call, &admin, Some(&keys[0].0.kid), 1).await.unwrap();
+    let (rest, more) = auth.list_keys(&admin, Some(&keys[0].0.kid), 1).await.unwrap();
     assert_eq!((rest.len(), rest[0].1, more), (1, KeyState::Signing, false));
 
-    let info = auth.server_info(call, &admin).unwrap();
+    let info = auth.server_info(&admin).unwrap();
     assert_eq!((info.version, info.replica), (env!("CARGO_PKG_VERSION"), auth.replica));
     assert!(info.schema_version > 0 && !info.freshness.stale);
 }

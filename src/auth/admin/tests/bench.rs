@@ -10,6 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::admin::bindings::ListBindings;
+use crate::auth::admin::caller::Caller;
 use crate::auth::admin::explain::{Explanation, Subject};
 use crate::auth::admin::roles::ApplyPolicy;
 use crate::auth::admin::users::{CreateUser, ListUsers};
@@ -26,7 +27,7 @@ use crate::clock::Clock;
 use crate::domain::account::{Identifier, Profile, User};
 use crate::domain::audit::AuditKind;
 use crate::domain::change::Revision;
-use crate::domain::client::{Client, SessionPolicy};
+use crate::domain::client::{Origin, Registration, SessionPolicy};
 use crate::domain::id::{PrincipalId, UserId};
 use crate::domain::password::Password;
 use crate::domain::permission::Scope;
@@ -35,10 +36,17 @@ use crate::domain::session::{Device, TokenScope};
 use crate::domain::time::Timestamp;
 use crate::store::{Binding, BindingFilter, NewUser, ProfileChange, Store, UserKey};
 use crate::vault::sessions::Sessions;
-use crate::verifier::{Bearer, CACHE_BYTES_DEFAULT, Check, Settings, Verifier};
+use crate::verifier::{CACHE_BYTES_DEFAULT, Check, Settings, Verifier};
 
 pub(super) const ISSUER: &str = "https://id.example";
 const OTHER_AUDIENCE: &str = "https://shop.example";
+const SESSION_POLICY: SessionPolicy = SessionPolicy {
+    access_ttl: Duration::from_mins(10),
+    idle_ttl: Duration::from_hours(1),
+    absolute_ttl: Duration::from_hours(2),
+    refresh_grace: Duration::from_secs(30),
+    max_per_user: 10,
+};
 const PASSWORD: &str = "correct horse battery";
 
 pub(super) struct Bench {
@@ -61,13 +69,19 @@ impl Bench {
             serve_stale: false,
             cache_bytes: CACHE_BYTES_DEFAULT,
         }));
-        let client = client();
-        let call = Call { client: Arc::new(client.clone()), request_id: "request".to_owned() };
+        let clients = Arc::new(Clients::new(SESSION_POLICY, Vec::new(), Some(built_in())).unwrap());
+        let call = Call { client: clients.anonymous().unwrap(), request_id: "request".to_owned() };
         let made = event(AuditKind::KeyCreated, &call, clock.now());
         store.insert_first_key(&keyring.make(1).unwrap(), &made).await.unwrap();
         let poll = Duration::from_millis(50);
-        let (feed, mut feed_task) =
-            FeedTask::new(store.clone(), Arc::clone(&verifier), Arc::clone(&keyring), clock.clone(), poll);
+        let (feed, mut feed_task) = FeedTask::new(
+            store.clone(),
+            Arc::clone(&verifier),
+            Arc::clone(&keyring),
+            Arc::clone(&clients),
+            clock.clone(),
+            poll,
+        );
         feed_task.load().await.unwrap();
         let (audit, audit_task) = Audit::new(store.clone());
         let stop = CancellationToken::new();
@@ -80,12 +94,11 @@ impl Bench {
             sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
             summaries: masters.sealer("summary"),
             passwords: Passwords::start(&cost).unwrap(),
-            clients: Clients::development(client),
+            clients,
             rules: Rules {
                 issuer: ISSUER.to_owned(),
                 late_repeats: true,
                 password_min_length: 15,
-                absolute_ttl_max: Duration::from_hours(2),
                 jwks_max_age: Duration::from_mins(5),
             },
             store,
@@ -124,8 +137,8 @@ impl Bench {
         self.auth.passwords = Passwords::start(&cost).unwrap();
     }
 
-    pub(super) async fn sign_in(&self, name: &str) -> Bearer {
-        self.auth.administrator(&self.sign_in_for(name, ISSUER).await).unwrap()
+    pub(super) async fn sign_in(&self, name: &str) -> Caller {
+        self.auth.administrator(&self.sign_in_for(name, ISSUER).await, "request").unwrap()
     }
 
     /// An access token for this audience.
@@ -145,55 +158,55 @@ impl Bench {
         Ok(self.auth.login(&self.call, login).await?.0.access_token.expose_secret().to_owned())
     }
 
-    pub(super) async fn create(&self, bearer: &Bearer, name: &str) -> Result<(User, Revision), AuthError> {
+    pub(super) async fn create(&self, bearer: &Caller, name: &str) -> Result<(User, Revision), AuthError> {
         let profile = Profile { user_name: Some(name.parse().unwrap()), ..Profile::default() };
         let create = CreateUser { profile, password: Some(password()), request_id: None };
-        self.auth.create_user(&self.call, bearer, create).await
+        self.auth.create_user(bearer, create).await
     }
 
-    pub(super) async fn put(&self, bearer: &Bearer, role: Role) -> Role {
-        self.auth.put_role(&self.call, bearer, role).await.unwrap().0
+    pub(super) async fn put(&self, bearer: &Caller, role: Role) -> Role {
+        self.auth.put_role(bearer, role).await.unwrap().0
     }
 
     pub(super) async fn grant(
         &self,
-        bearer: &Bearer,
+        bearer: &Caller,
         user: UserId,
         role: &str,
         tenant: &str,
     ) -> Result<(Binding, Revision), AuthError> {
-        self.auth.grant_role(&self.call, bearer, &PrincipalId::User(user), bound(role, tenant, None)).await
+        self.auth.grant_role(bearer, &PrincipalId::User(user), bound(role, tenant, None)).await
     }
 
     pub(super) async fn grant_until(
         &self,
-        bearer: &Bearer,
+        bearer: &Caller,
         user: UserId,
         role: &str,
         end: Timestamp,
     ) -> Result<(Binding, Revision), AuthError> {
-        self.auth.grant_role(&self.call, bearer, &PrincipalId::User(user), bound(role, "", Some(end))).await
+        self.auth.grant_role(bearer, &PrincipalId::User(user), bound(role, "", Some(end))).await
     }
 
     pub(super) async fn withdraw(
         &self,
-        bearer: &Bearer,
+        bearer: &Caller,
         user: UserId,
         role: &str,
         tenant: &str,
     ) -> Result<Revision, AuthError> {
-        self.auth.withdraw_role(&self.call, bearer, &PrincipalId::User(user), &id(role), &scope(tenant)).await
+        self.auth.withdraw_role(bearer, &PrincipalId::User(user), &id(role), &scope(tenant)).await
     }
 
     pub(super) async fn explain(
         &self,
-        bearer: &Bearer,
+        bearer: &Caller,
         user: UserId,
         permission: &str,
         tenant: &str,
     ) -> Result<Explanation, AuthError> {
         let subject = Subject::Principal(PrincipalId::User(user));
-        self.auth.explain_access(&self.call, bearer, &subject, &check(permission, tenant)).await
+        self.auth.explain_access(bearer, &subject, &check(permission, tenant)).await
     }
 
     /// Moves the clock, and waits until the feed is fresh by it.
@@ -218,20 +231,17 @@ impl Bench {
     }
 }
 
-fn client() -> Client {
-    Client {
-        id: "dev".parse().unwrap(),
+fn built_in() -> Registration {
+    Registration {
         audience: ISSUER.to_owned(),
         token_audiences: vec![ISSUER.to_owned(), OTHER_AUDIENCE.to_owned()],
-        session_policy: SessionPolicy {
-            access_ttl: Duration::from_mins(10),
-            idle_ttl: Duration::from_hours(1),
-            absolute_ttl: Duration::from_hours(2),
-            refresh_grace: Duration::from_secs(30),
-            max_per_user: 10,
-        },
         roles: vec![bound("postern.front", "", None), bound("postern.backend", "", None)],
+        ..Registration::new("dev".parse().unwrap(), Origin::BuiltIn)
     }
+}
+
+pub(super) fn client(id: &str) -> Registration {
+    Registration::new(id.parse().unwrap(), Origin::Store)
 }
 
 pub(super) fn password() -> Password {

@@ -61,7 +61,10 @@ fn a_listed_binding_may_be_granted_again() {
     let (principal, bound) = grant(shown).unwrap();
     assert_eq!((principal, bound), (stored.principal.clone(), stored.bound.clone()));
     let key = read_key(&key_text(&stored)).unwrap();
-    assert_eq!(key, BindingKey { user: USER.parse().unwrap(), role: stored.bound.role, scope: stored.bound.scope });
+    assert_eq!(
+        key,
+        BindingKey { principal: USER.parse().unwrap(), role: stored.bound.role, scope: stored.bound.scope }
+    );
 }
 
 #[test]
