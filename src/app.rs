@@ -1,5 +1,6 @@
 //! Composition: settings in, a running service out. The only room that knows all others; it decides nothing.
 
+mod check;
 mod clients;
 mod data_dir;
 mod first_start;
@@ -40,6 +41,7 @@ use crate::vault::challenges::Challenges;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
+pub use check::{Found, check};
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
 
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);

@@ -5,6 +5,7 @@ mod admin;
 mod args;
 mod banner;
 mod caller;
+mod config;
 mod exit;
 mod failure;
 mod health;
@@ -31,6 +32,7 @@ use output::{Answer, Output};
 pub async fn run(cli: Cli) -> Exit {
     let Some(command) = cli.command else { return serve::run(cli.serve).await };
     let output = match &command {
+        Command::Config(args) => args.output(),
         Command::Health(args) => args.client.output(),
         Command::Login(args) => args.client.output(),
         Command::Refresh(args) => args.client.output(),
@@ -54,6 +56,7 @@ pub fn complain(error: &dyn std::fmt::Display) -> Exit {
 
 async fn ask(command: Command) -> Result<Answer, failure::Failure> {
     match command {
+        Command::Config(args) => config::run(*args).await,
         Command::Health(args) => health::run(args).await,
         Command::Login(args) => sign_in::login(args).await,
         Command::Whoami(args) => sign_in::whoami(args).await,

@@ -71,8 +71,7 @@ pub(super) async fn master_keys(config: &Config, store: &Store) -> Result<(Maste
         (Err(SecretError::Missing { path }), _) => return Err(StartError::MasterKeyLost { path }),
         (Err(why), _) => return Err(StartError::MasterKey { wrong: why.to_string() }),
     };
-    let keys = MasterKeys::parse(&text)
-        .map_err(|why| StartError::MasterKey { wrong: format!("{}: {why}", source_name(source)) })?;
+    let keys = parse(source, &text)?;
     let checks: Vec<_> = keys.check_values().collect();
     if let Some(number) = store.check_master_keys(&checks).await? {
         return Err(StartError::MasterKeyForeign { number, place: source_name(source) });
@@ -85,6 +84,10 @@ pub(super) async fn master_keys(config: &Config, store: &Store) -> Result<(Maste
     // For whoever asks later how long the one before may still be needed.
     store.fix_setting(&used_since(keys.current().number), &now.micros().to_string()).await?;
     Ok((keys, made))
+}
+
+pub(super) fn parse(source: &SecretSource, text: &SecretString) -> Result<MasterKeys, StartError> {
+    MasterKeys::parse(text).map_err(|why| StartError::MasterKey { wrong: format!("{}: {why}", source_name(source)) })
 }
 
 /// Who issues the tokens. Development may leave it to the first start; production writes it down, so that it can tell of a

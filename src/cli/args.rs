@@ -102,6 +102,9 @@ impl ServeArgs {
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Look at the settings before a server does
+    #[command(after_help = help::CONFIG)]
+    Config(Box<ConfigArgs>),
     /// Ask a server whether it serves
     #[command(after_help = help::HEALTH)]
     Health(HealthArgs),
@@ -184,6 +187,37 @@ impl ClientArgs {
     pub(super) fn output(&self) -> Output {
         Output::new(self.json)
     }
+}
+
+#[derive(Args)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(super) command: ConfigCommand,
+}
+
+impl ConfigArgs {
+    pub(super) fn output(&self) -> Output {
+        Output::new(matches!(&self.command, ConfigCommand::Check(args) if args.json))
+    }
+}
+
+#[derive(Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Check them as a start would: each fault with its place, or what holds and where it was set
+    #[command(after_help = help::CONFIG)]
+    Check(ConfigCheckArgs),
+    /// Print the table of the README
+    #[command(hide = true)]
+    Table,
+}
+
+#[derive(Args)]
+pub(super) struct ConfigCheckArgs {
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+    /// Print it as JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args)]

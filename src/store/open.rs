@@ -136,6 +136,16 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The schema of the database at `path`, if there is one; read only, so that a start can be judged beforehand.
+    pub async fn inspect(path: &Path) -> Result<Option<i64>, OpenError> {
+        match look(path)? {
+            Found::Nothing => Ok(None),
+            Found::Database { len } => check(path, len).await.map(Some),
+        }
+    }
+}
+
 async fn readers(path: &Path, count: u32) -> Result<SqlitePool, OpenError> {
     SqlitePoolOptions::new()
         .max_connections(count)

@@ -8,7 +8,7 @@ use crate::cli::table::{Lines, padded};
 
 /// The commands a person meets, by what they are for. Serving itself is no command.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Serve", &["master-key", "health"]),
+    ("Serve", &["config", "master-key", "health"]),
     ("Use", &["login", "whoami", "refresh", "verify", "sessions", "revoke", "logout"]),
     ("Administer", &["admin"]),
 ];
@@ -60,6 +60,16 @@ Examples:
 
 Exit codes: 0 allowed or done, 1 refused input, 3 denied, 4 not authenticated, 5 unavailable.
 `postern COMMAND --help` has examples for each command.";
+
+pub(super) const CONFIG: &str = "\
+Takes the flags of the server, and reads what it would read; nothing is made and nothing is changed.
+
+Examples:
+  postern config check
+  postern config check --config /etc/postern/postern.toml
+  POSTERN__PROFILE=production postern config check --json | jq .warnings
+
+Exits with 0 if a server can start, with 1 if not. Next: postern";
 
 pub(super) const HEALTH: &str = "\
 Examples:

@@ -128,3 +128,47 @@ fn another_issuer_is_told_of_with_both_names() {
     assert!(line.contains(ISSUER) && line.contains("https://login.postern.dev"), "{line}");
     assert_eq!(served.end(Signal::TERM), Some(DONE));
 }
+
+#[test]
+fn settings_are_checked_without_a_server() {
+    let site = Site::new();
+    let before = site.names();
+    let sound = site.run(&["config", "check"]).ends_with(DONE);
+    let sound = sound.says("A server can start on these settings; the first start makes the store.");
+    let line = |key: &str| sound.stdout.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    assert!(line("issuer.url ").ends_with("postern.toml:3"), "{}", sound.stdout);
+    assert!(line("sessions.idle_ttl ").ends_with("default"), "{}", sound.stdout);
+    assert_eq!(site.names(), before);
+
+    let warned = site.run(&["config", "check", "--set", "feed.when_stale=serve", "--json"]).ends_with(DONE);
+    let json: serde_json::Value = serde_json::from_str(&warned.stdout).unwrap();
+    assert_eq!(json["warnings"][0]["key"], "feed.when_stale");
+    assert_eq!(json["warnings"][0]["source"], "command line");
+
+    let wrong = ["config", "check", "--set", "listen.grpc=0.0.0.0:7301", "--set", "sesions.idle_ttl=1d"];
+    let wrong = |more: &[&str]| site.run(&[&wrong[..], more].concat()).ends_with(REFUSED);
+    assert_eq!(wrong(&[]).complains("sesions.idle_ttl").complains("clear text on 0.0.0.0:7301").stdout, "");
+    let json: serde_json::Value = serde_json::from_str(&wrong(&["--json"]).stdout).unwrap();
+    assert_eq!(json["faults"].as_array().unwrap().len(), 2);
+
+    assert_eq!(site.serve().end(Signal::TERM), Some(DONE));
+    site.run(&["config", "check"]).ends_with(DONE).says("the store has schema");
+    std::fs::write(site.path("data/postern.db"), "not a database, and long enough to be looked at. ".repeat(9))
+        .unwrap();
+    site.run(&["config", "check"]).ends_with(REFUSED).complains("is not a database");
+}
+
+#[test]
+fn a_check_shows_no_secret() {
+    let empty = folder();
+    let canary = "postern-master-key 1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+    let mut check = command(empty.path());
+    check.env("POSTERN__KEYS__MASTER__VALUE", canary).args(["config", "check"]);
+    let shown = finish(&mut check, "").ends_with(DONE).says("(hidden)");
+    assert!(!format!("{}{}", shown.stdout, shown.stderr).contains("AAECAw"));
+    let mut json = command(empty.path());
+    json.env("POSTERN__KEYS__MASTER__VALUE", canary).args(["config", "check", "--json"]);
+    let shown = finish(&mut json, "").ends_with(DONE);
+    assert!(!format!("{}{}", shown.stdout, shown.stderr).contains("AAECAw"));
+    assert_eq!(files_below(empty.path()).len(), 0);
+}
