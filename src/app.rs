@@ -2,6 +2,7 @@
 
 mod data_dir;
 mod first_start;
+mod offline;
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,6 +37,9 @@ use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
+pub use offline::Offline;
+
+pub use crate::grpc::InProcess;
 
 /// The development client, which acts for calls without a credential. Its id is reserved.
 const DEVELOPMENT_CLIENT: &str = "dev";
@@ -49,6 +53,8 @@ const PURGE_EVERY: Duration = Duration::from_hours(1);
 pub enum StartError {
     #[error("{path} cannot be used: {source}")]
     DataDir { path: PathBuf, source: io::Error },
+    #[error("there is no store at {path}")]
+    NoStore { path: PathBuf },
     #[error("another postern{} runs on {}", pid(*.holder), .path.display())]
     Locked { path: PathBuf, holder: Option<u32> },
     #[error("{address} cannot be listened on: {source}")]
@@ -63,6 +69,8 @@ pub enum StartError {
     MasterKeyLost { path: PathBuf },
     #[error("{place} holds another master key {number} than the one this store was made with")]
     MasterKeyForeign { number: u8, place: String },
+    #[error("stopped at once: calls that had begun were cut off")]
+    Interrupted,
     #[error("{0}")]
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -282,26 +290,36 @@ pub async fn serve(
 ) -> Result<(), StartError> {
     let app = App::start(config, Clock::default(), first_password).await?;
     // Before anybody is told: whoever waits for that may ask at once, and would end the process without a drain.
-    let asked = asked_to_stop();
+    let (asked, asked_again) = signals();
     started(&app.report);
-    app.run(asked).await
-}
-
-/// Ctrl-C, or what a supervisor sends; caught from this call on, not from the first poll.
-fn asked_to_stop() -> impl Future<Output = ()> {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    async move {
-        tokio::select! {
-            () = received(interrupt) => {}
-            () = received(terminate) => {}
-        }
-        tracing::info!("stopping: calls that have begun may finish");
+    tokio::select! {
+        outcome = app.run(asked) => outcome,
+        () = asked_again => Err(StartError::Interrupted),
     }
 }
 
-async fn received(signal: io::Result<Signal>) {
+/// Ctrl-C, or what a supervisor sends; caught from this call on, not from the first poll.
+fn signals() -> (impl Future<Output = ()>, impl Future<Output = ()>) {
+    let [interrupt, again, terminate] =
+        [SignalKind::interrupt(), SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let asked = async move {
+        tokio::select! {
+            () = received(interrupt, 1) => {}
+            () = received(terminate, 1) => {}
+        }
+        tracing::info!("stopping: calls that have begun may finish; Ctrl-C again ends them");
+    };
+    (asked, received(again, 2))
+}
+
+/// When the signal came for this time since it is listened for.
+async fn received(signal: io::Result<Signal>, time: usize) {
     match signal {
-        Ok(mut signal) => drop(signal.recv().await),
+        Ok(mut signal) => {
+            for _ in 0..time {
+                signal.recv().await;
+            }
+        }
         // Without a handler the signal ends the process by itself.
         Err(_) => std::future::pending().await,
     }

@@ -7,6 +7,8 @@ mod banner;
 mod caller;
 mod exit;
 mod failure;
+mod files;
+mod generate;
 mod health;
 mod json;
 mod output;
@@ -38,6 +40,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Revoke(args) => args.client.output(),
         Command::Whoami(client) | Command::Logout(client) => client.output(),
         Command::Admin(args) => args.client.output(),
+        Command::Proto(_) | Command::Completions(_) | Command::Man(_) => Output::new(false),
     };
     match ask(command).await {
         Ok(answer) => output.answer(answer),
@@ -61,6 +64,9 @@ async fn ask(command: Command) -> Result<Answer, failure::Failure> {
         Command::Revoke(args) => sessions::revoke(args).await,
         Command::Logout(args) => sign_in::logout(args).await,
         Command::Admin(args) => admin::run(*args).await,
+        Command::Proto(args) => generate::proto(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
     }
 }
 

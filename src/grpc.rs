@@ -15,16 +15,20 @@ mod limits;
 mod pages;
 mod verify;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+use tower::util::BoxCloneService;
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::auth::Auth;
 use crate::proto::FILE_DESCRIPTOR_SET;
@@ -47,6 +51,9 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 const RESETS_MAX: usize = 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// See [`in_process`].
+pub type InProcess = BoxCloneService<http::Request<Body>, http::Response<Body>, Infallible>;
 
 /// What the port is made of.
 pub struct GrpcParts {
@@ -110,6 +117,17 @@ pub async fn serve(listener: TcpListener, parts: GrpcParts, shutdown: Cancellati
         () = end => tracing::warn!("calls were cut off: they took longer than the end may"),
     }
     Ok(())
+}
+
+/// AdminService without a port, as the operator of this machine. Who holds this needs no credential.
+pub fn in_process(auth: &Arc<Auth>) -> InProcess {
+    let service = Around(Malformed).layer(Routes::new(admin_service(auth)).prepare());
+    let service = Around(CatchPanic).layer(service);
+    let service = Around(Observe { clock: auth.clock.clone() }).layer(service);
+    BoxCloneService::new(service.map_request(|mut request: http::Request<Body>| {
+        request.extensions_mut().insert(callers::Operator);
+        request
+    }))
 }
 
 fn auth_service(auth: &Arc<Auth>) -> BySize<AuthServiceServer<AuthDoor>> {

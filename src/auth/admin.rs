@@ -4,6 +4,7 @@
 
 pub mod bindings;
 pub mod explain;
+pub mod operator;
 pub mod roles;
 pub mod server;
 pub mod users;
@@ -113,10 +114,19 @@ impl<'a> Act<'a> {
         Self { target: Some(target.to_string()), ..self }
     }
 
+    /// A person, or the operator of this machine.
+    fn actor(&self) -> PrincipalId {
+        let identity = &self.bearer.identity;
+        match identity.client_id() {
+            client if client.as_str() == operator::OPERATOR => PrincipalId::Client(client.clone()),
+            _ => PrincipalId::User(identity.user()),
+        }
+    }
+
     fn event(&self, kind: AuditKind, now: Timestamp) -> AuditEvent {
         let identity = &self.bearer.identity;
         AuditEvent {
-            actor: Some(PrincipalId::User(identity.user())),
+            actor: Some(self.actor()),
             target: self.target.clone(),
             // The one through which the person signed in, whose token made this call.
             client: Some(identity.client_id().clone()),

@@ -58,6 +58,11 @@ pub fn draft(keyring: &Keyring, facts: &Facts<'_>) -> Result<Draft, AuthError> {
     Ok(draft)
 }
 
+/// A token of these claims, whatever they are.
+pub(super) fn sign(keyring: &Keyring, claims: Claims, now: Timestamp) -> Result<SecretString, AuthError> {
+    Draft { claims, key: keyring.signing(now)? }.sign()
+}
+
 impl Draft {
     pub fn expire_time(&self) -> Timestamp {
         Timestamp::from_secs(self.claims.exp)

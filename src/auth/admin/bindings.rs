@@ -55,7 +55,7 @@ impl Auth {
         let mut event = act.event(AuditKind::RoleGranted, self.clock.now());
         tell(&mut event, &bound.role, &bound.scope);
         event.detail.extend(bound.expires_at.map(|end| ("until", end.to_string())));
-        let granted_by = PrincipalId::User(bearer.identity.user());
+        let granted_by = act.actor();
         let (binding, revision) =
             self.store.grant(user, &bound, &granted_by, &event).await.map_err(|why| match why {
                 GrantError::UnknownUser => AuthError::NotFound { what: "principal" },
