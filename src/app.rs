@@ -6,6 +6,7 @@ mod data_dir;
 mod first_start;
 mod hardening;
 pub mod master_key;
+mod offline;
 mod ports;
 
 use std::io;
@@ -43,6 +44,9 @@ use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
 pub use check::{Found, check};
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
+pub use offline::Offline;
+
+pub use crate::grpc::InProcess;
 
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 const PURGE_EVERY: Duration = Duration::from_hours(1);
@@ -52,6 +56,8 @@ const PURGE_EVERY: Duration = Duration::from_hours(1);
 pub enum StartError {
     #[error("{path} cannot be used: {source}")]
     DataDir { path: PathBuf, source: io::Error },
+    #[error("there is no store at {path}")]
+    NoStore { path: PathBuf },
     #[error("another postern{} runs on {}", pid(*.holder), .path.display())]
     Locked { path: PathBuf, holder: Option<u32> },
     #[error("{address} cannot be listened on: {source}")]
@@ -76,6 +82,8 @@ pub enum StartError {
     Clients(#[from] ClientConflict),
     #[error("client `{id}` in [[clients]]: its secret cannot be used: {wrong}")]
     ClientSecret { id: ClientId, wrong: String },
+    #[error("stopped at once: calls that had begun were cut off")]
+    Interrupted,
     #[error("{0}")]
     Internal(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -351,26 +359,36 @@ pub async fn serve(
     }
     let app = App::start(config, Clock::default(), first_password).await?;
     // Before anybody is told: whoever waits for that may ask at once, and would end the process without a drain.
-    let asked = asked_to_stop();
+    let (asked, asked_again) = signals();
     started(&app.report);
-    app.run(asked).await
-}
-
-/// Ctrl-C, or what a supervisor sends; caught from this call on, not from the first poll.
-fn asked_to_stop() -> impl Future<Output = ()> {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    async move {
-        tokio::select! {
-            () = received(interrupt) => {}
-            () = received(terminate) => {}
-        }
-        tracing::info!("stopping: calls that have begun may finish");
+    tokio::select! {
+        outcome = app.run(asked) => outcome,
+        () = asked_again => Err(StartError::Interrupted),
     }
 }
 
-async fn received(signal: io::Result<Signal>) {
+/// Ctrl-C, or what a supervisor sends; caught from this call on, not from the first poll.
+fn signals() -> (impl Future<Output = ()>, impl Future<Output = ()>) {
+    let [interrupt, again, terminate] =
+        [SignalKind::interrupt(), SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let asked = async move {
+        tokio::select! {
+            () = received(interrupt, 1) => {}
+            () = received(terminate, 1) => {}
+        }
+        tracing::info!("stopping: calls that have begun may finish; Ctrl-C again ends them");
+    };
+    (asked, received(again, 2))
+}
+
+/// When the signal came for this time since it is listened for.
+async fn received(signal: io::Result<Signal>, time: usize) {
     match signal {
-        Ok(mut signal) => drop(signal.recv().await),
+        Ok(mut signal) => {
+            for _ in 0..time {
+                signal.recv().await;
+            }
+        }
         // Without a handler the signal ends the process by itself.
         Err(_) => std::future::pending().await,
     }

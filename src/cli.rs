@@ -8,6 +8,8 @@ mod caller;
 mod config;
 mod exit;
 mod failure;
+mod files;
+mod generate;
 mod health;
 mod json;
 mod master_key;
@@ -42,6 +44,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Whoami(client) | Command::Logout(client) => client.output(),
         Command::Admin(args) => args.client.output(),
         Command::MasterKey(args) => Output::new(args.json),
+        Command::Proto(_) | Command::Completions(_) | Command::Man(_) => Output::new(false),
     };
     match ask(command).await {
         Ok(answer) => output.answer(answer),
@@ -67,6 +70,9 @@ async fn ask(command: Command) -> Result<Answer, failure::Failure> {
         Command::Logout(args) => sign_in::logout(args).await,
         Command::Admin(args) => admin::run(*args).await,
         Command::MasterKey(args) => master_key::run(args).await,
+        Command::Proto(args) => generate::proto(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
     }
 }
 

@@ -16,14 +16,17 @@ mod limits;
 mod pages;
 mod verify;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tower::Layer as _;
+use tower::util::BoxCloneService;
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::auth::Auth;
 use crate::listener::Listener;
@@ -47,6 +50,9 @@ pub struct Doors {
     /// Unset: administration is on the public port, too.
     pub admin: Option<Listener>,
 }
+
+/// See [`in_process`].
+pub type InProcess = BoxCloneService<http::Request<Body>, http::Response<Body>, Infallible>;
 
 /// What stands behind the doors.
 pub struct GrpcParts {
@@ -126,6 +132,15 @@ fn around(auth: &Auth, routes: Routes) -> impl Next {
     let service = Around(CatchPanic).layer(service);
     // First the id and the log, so that whatever answers below bears the one and is in the other.
     Around(Observe { clock: auth.clock.clone() }).layer(service)
+}
+
+/// AdminService without a port, as the operator of this machine. Who holds this needs no credential.
+pub fn in_process(auth: &Arc<Auth>) -> InProcess {
+    let service = around(auth, Routes::new(admin_service(auth)).prepare());
+    BoxCloneService::new(service.map_request(|mut request: http::Request<Body>| {
+        request.extensions_mut().insert(callers::Operator);
+        request
+    }))
 }
 
 fn auth_service(auth: &Arc<Auth>) -> BySize<AuthServiceServer<AuthDoor>> {

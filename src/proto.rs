@@ -34,6 +34,16 @@ pub mod admin {
 /// The whole contract as a serialized `FileDescriptorSet` with comments and options, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("descriptors");
 
+/// The contract as it is written, each file under the name by which the others import it.
+pub const SOURCES: [(&str, &str); 3] = [
+    ("postern/auth/v1/auth.proto", include_str!("../proto/postern/auth/v1/auth.proto")),
+    ("postern/auth/v1/reason.proto", include_str!("../proto/postern/auth/v1/reason.proto")),
+    ("postern/admin/v1/admin.proto", include_str!("../proto/postern/admin/v1/admin.proto")),
+];
+
+/// How gRPC clients should call: balancing, health, deadlines and retries.
+pub const SERVICE_CONFIG: &str = include_str!("../proto/service-config.json");
+
 /// `Debug` for the messages whose derived one would print a secret.
 mod redaction {
     use super::Secret;

@@ -1,9 +1,9 @@
 //! The clients of this process's own: what `[[clients]]` declares, and the development profile's.
 
 use crate::app::{StartError, internal};
-use crate::auth::clients::{Clients, RESERVED_ID};
+use crate::auth::clients::Clients;
 use crate::config::{self, Config, Profile};
-use crate::domain::client::{ClientSecret, HeldSecret, Origin, Registration, SessionPolicy};
+use crate::domain::client::{ClientSecret, DEVELOPMENT_ID, HeldSecret, Origin, Registration, SessionPolicy};
 use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, RoleId};
 use secrecy::ExposeSecret as _;
@@ -59,7 +59,7 @@ fn built_in(issuer: &str) -> Result<Registration, StartError> {
         audience: issuer.to_owned(),
         token_audiences: vec![issuer.to_owned()],
         roles: vec![role("postern.front")?, role("postern.backend")?],
-        ..Registration::new(RESERVED_ID.parse().map_err(internal)?, Origin::BuiltIn)
+        ..Registration::new(DEVELOPMENT_ID.parse().map_err(internal)?, Origin::BuiltIn)
     })
 }
 

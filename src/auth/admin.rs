@@ -7,6 +7,7 @@ pub mod caller;
 pub mod clients;
 pub mod explain;
 pub mod keys;
+pub mod operator;
 pub mod roles;
 pub mod server;
 pub mod users;

@@ -7,13 +7,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::domain::client::{Client, HeldSecret, Origin, Registration, San, SecretDigest, SessionPolicy};
+use crate::domain::client::{Client, HeldSecret, Origin, Registration, San, SecretDigest, SessionPolicy, is_reserved};
 use crate::domain::id::ClientId;
 use crate::domain::time::Timestamp;
-
-/// The development profile's client. Nobody else may have the id, in any profile: what was registered under it would
-/// change its meaning with the profile.
-pub const RESERVED_ID: &str = "dev";
 
 /// All clients of this process.
 pub struct Clients {
@@ -59,7 +55,7 @@ impl Clients {
         declared: Vec<Registration>,
         built_in: Option<Registration>,
     ) -> Result<Self, ClientConflict> {
-        if let Some(reserved) = declared.iter().find(|client| client.id.as_str() == RESERVED_ID) {
+        if let Some(reserved) = declared.iter().find(|client| is_reserved(&client.id)) {
             return Err(ClientConflict::Reserved { id: reserved.id.clone() });
         }
         let fixed = built_in.into_iter().chain(declared);

@@ -3,6 +3,7 @@
 mod bindings;
 mod clients;
 mod keys;
+mod offline;
 mod operation;
 mod policy;
 mod roles;
@@ -24,17 +25,28 @@ const CLIENT: &str = "client:";
 const PAGE: i32 = 500;
 
 pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
-    let caller = Caller::new(&args.client)?;
-    match args.area {
-        Area::Users(command) => users::run(&caller, command).await,
-        Area::Roles(command) => roles::run(&caller, command).await,
-        Area::Policy(command) => policy::run(&caller, command).await,
-        Area::Bindings(command) => bindings::run(&caller, command).await,
-        Area::Clients(command) => clients::run(&caller, command).await,
-        Area::Explain(command) => operation::explain(&caller, command).await,
-        Area::Keys(command) => keys::run(&caller, command).await,
-        Area::Fence(command) => operation::fence(&caller, command).await,
-        Area::Server => operation::server(&caller).await,
+    match &args.offline {
+        Some(data_dir) => {
+            let offline = offline::open(data_dir).await?;
+            let answer = act(&Caller::offline(&args.client, offline.admin())?, args.area).await;
+            offline.close().await;
+            answer
+        }
+        None => act(&Caller::new(&args.client)?, args.area).await,
+    }
+}
+
+async fn act(caller: &Caller, area: Area) -> Result<Answer, Failure> {
+    match area {
+        Area::Users(command) => users::run(caller, command).await,
+        Area::Roles(command) => roles::run(caller, command).await,
+        Area::Policy(command) => policy::run(caller, command).await,
+        Area::Bindings(command) => bindings::run(caller, command).await,
+        Area::Explain(command) => operation::explain(caller, command).await,
+        Area::Clients(command) => clients::run(caller, command).await,
+        Area::Keys(command) => keys::run(caller, command).await,
+        Area::Fence(command) => operation::fence(caller, command).await,
+        Area::Server => operation::server(caller).await,
     }
 }
 

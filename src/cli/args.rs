@@ -16,8 +16,10 @@ use super::exit::Exit;
 use super::output::Output;
 use crate::config::{ConfigError, Sources};
 
+pub(super) use help::command;
+
 /// Where a server on this machine listens unless told otherwise.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:7301";
+pub(super) const DEFAULT_SERVER: &str = "http://127.0.0.1:7301";
 
 /// What was asked on the command line.
 #[derive(Parser)]
@@ -135,6 +137,48 @@ pub(super) enum Command {
     /// Manage users, roles, bindings and keys
     #[command(after_help = help::ADMIN)]
     Admin(Box<admin::AdminArgs>),
+    /// Write the contract for other tools: .proto files, descriptors, service config
+    #[command(after_help = help::PROTO)]
+    Proto(ProtoArgs),
+    /// Print what makes a shell complete these commands
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print the man page, or write those of all commands
+    #[command(after_help = help::MAN)]
+    Man(ManArgs),
+}
+
+#[derive(Args)]
+pub(super) struct ProtoArgs {
+    /// The folder, made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+    /// Replace files that differ
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Args)]
+pub(super) struct CompletionsArgs {
+    pub(super) shell: ShellName,
+}
+
+/// A shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ShellName {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Args)]
+pub(super) struct ManArgs {
+    /// Write a page for each command into this folder instead
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Replace files that differ
+    #[arg(long, requires = "out")]
+    pub(super) force: bool,
 }
 
 #[derive(Args)]

@@ -2,18 +2,23 @@
 
 mod server;
 
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use tonic::body::Body;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
+use tower::ServiceExt as _;
+use tower::util::BoxCloneService;
 
 use super::args::ClientArgs;
 use super::failure::{Circumstances, Failure, reason_in};
 use super::output::Output;
 use super::state::{Locked, SignedIn, States};
+use crate::app::InProcess;
 use crate::clock::Clock;
 use crate::config::SecretSource;
 use crate::domain::client::ClientSecret;
@@ -37,12 +42,17 @@ const NEAR_ITS_END: Duration = Duration::from_secs(30);
 /// As many code points as the contract takes.
 const DEVICE_NAME_CHARS: usize = 64;
 
+/// AdminService behind a connection, or in this process.
+type Admin = BoxCloneService<http::Request<Body>, http::Response<Body>, Box<dyn Error + Send + Sync>>;
+
 /// A server, and what is known on this machine of being signed in there.
 pub(super) struct Caller {
     server: Server,
     channel: Channel,
     /// What proves this program, where a server asks for it.
     secret: Option<AsciiMetadataValue>,
+    /// In place of a server; set: nobody needs to be signed in.
+    offline: Option<InProcess>,
     /// Not everybody has a home: a container that only asks for health needs none.
     states: Result<States, Failure>,
     pub(super) clock: Clock,
@@ -58,7 +68,12 @@ impl Caller {
         let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
         let secret = args.client_secret_file.as_deref().map(client_secret).transpose()?;
         let (states, clock) = (States::of_this_person(), Clock::default());
-        Ok(Self { server, channel, secret, states, clock, output: args.output() })
+        Ok(Self { server, channel, secret, offline: None, states, clock, output: args.output() })
+    }
+
+    /// Administration in this process; no server is asked.
+    pub(super) fn offline(args: &ClientArgs, admin: InProcess) -> Result<Self, Failure> {
+        Ok(Self { offline: Some(admin), ..Self::new(args)? })
     }
 
     /// As the state file names it.
@@ -112,15 +127,21 @@ impl Caller {
     pub(super) async fn admin<M: Clone, R>(
         &self,
         message: M,
-        call: impl AsyncFn(AdminServiceClient<Channel>, Request<M>) -> Result<Response<R>, Status>,
+        call: impl AsyncFn(AdminServiceClient<Admin>, Request<M>) -> Result<Response<R>, Status>,
     ) -> Result<R, Failure> {
+        if let Some(admin) = &self.offline {
+            let admin = Admin::new(admin.clone().map_err(|never| match never {}));
+            let answer = call(AdminServiceClient::new(admin), Request::new(message)).await;
+            return answer.map(Response::into_inner).map_err(|status| self.failure(&status, None));
+        }
+        let channel = Admin::new(self.channel().map_err(Into::into));
         self.with_token(async |signed_in: &SignedIn| {
             let mut request = Request::new(message.clone());
             request.set_timeout(CALL_TIMEOUT);
             let bearer = bearer(&signed_in.access_token)
                 .ok_or_else(|| Status::unauthenticated("the stored access token is damaged"))?;
             request.metadata_mut().insert(AUTHORIZATION, bearer);
-            Ok(call(AdminServiceClient::new(self.channel()), request).await?.into_inner())
+            Ok(call(AdminServiceClient::new(channel.clone()), request).await?.into_inner())
         })
         .await
     }

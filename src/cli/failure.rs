@@ -49,7 +49,8 @@ impl Failure {
     /// Nobody is signed in here.
     pub(super) fn not_signed_in(server: &str) -> Self {
         let headline = format!("not signed in to {}", plain(server));
-        Self { exit: Exit::NotAuthenticated, ..Self::local(headline) }.advise("Sign in: postern login")
+        Self { exit: Exit::NotAuthenticated, ..Self::local(headline) }
+            .advise(format!("Sign in: postern login{}", refusal::at(server)))
     }
 
     /// A call failed.

@@ -31,6 +31,11 @@ impl Answer {
         Self { text, json, secrets: Secrets::Hidden, exit: Exit::Done }
     }
 
+    /// Nothing but a text.
+    pub(super) fn of_text(text: String) -> Self {
+        Self::of_value(serde_json::Value::String(text.clone()), text)
+    }
+
     pub(super) fn with_text(mut self, text: String) -> Self {
         self.text = text;
         self

@@ -126,6 +126,8 @@ pub(super) fn render(answer: &VerifyResponse, question: &Question, view: &View) 
         }
         Decision::Deny | Decision::Unspecified => {
             let why = match &refusal.missing {
+                // Without a tenant there is no place to speak of: who holds it in one does not hold it everywhere.
+                Some(missing) if missing.tenant.is_empty() => format!(" lacks {}", plain(&missing.permission)),
                 Some(missing) => format!(" lacks {} {}", plain(&missing.permission), place(&missing.tenant)),
                 None => format!(": {}", refusal::short(refusal.reason()).unwrap_or("the server gave no decision")),
             };

@@ -20,6 +20,17 @@ pub const REFRESH_GRACE_MAX: Duration = Duration::from_mins(10);
 /// The longest that a session may live; a year would be a password that nobody changes.
 pub const ABSOLUTE_TTL_MAX: Duration = Duration::from_hours(365 * 24);
 
+/// The development profile's client, which acts for calls without a credential. Reserved in every profile: what was registered
+/// under it would change its meaning with the profile.
+pub const DEVELOPMENT_ID: &str = "dev";
+/// As which the audit log knows who administers a store while no server runs on it.
+pub const OPERATOR_ID: &str = "offline";
+
+/// Whether nobody may register or declare a client of this id.
+pub fn is_reserved(id: &ClientId) -> bool {
+    [DEVELOPMENT_ID, OPERATOR_ID].contains(&id.as_str())
+}
+
 /// A front, backend, app or machine, as every replica holds it in memory: what was registered, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {

@@ -44,6 +44,9 @@ pub fn client<T>(auth: &Auth, request: &Request<T>) -> Result<Call, AuthError> {
 /// the verifier to say. What is not meant as a client's secret is judged as a token.
 pub fn administrator<T>(auth: &Auth, request: &Request<T>) -> Result<Caller, AuthError> {
     let trace = trace(request)?;
+    if request.extensions().get::<Operator>().is_some() {
+        return auth.operator(trace.request_id());
+    }
     let unreadable = || AuthError::TokenRefused(TokenFault::Invalid(InvalidWhy::Malformed));
     let secret = match authorization(request.metadata()) {
         Authorization::Absent => None,
@@ -96,6 +99,10 @@ fn anonymous<T>(auth: &Auth, request: &Request<T>) -> Result<Arc<Client>, AuthEr
     }
     auth.clients.anonymous().ok_or(AuthError::ClientUnauthenticated)
 }
+
+/// In the extensions of calls that came through no door. Nothing that comes over a wire can put it there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operator;
 
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()

@@ -3,6 +3,8 @@
 
 mod admin;
 mod first_minute;
+mod generate;
+mod offline;
 mod process;
 mod production;
 

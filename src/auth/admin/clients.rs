@@ -8,11 +8,10 @@ use secrecy::SecretString;
 use crate::auth::Auth;
 use crate::auth::admin::caller::Caller;
 use crate::auth::admin::{Act, log_if, page};
-use crate::auth::clients::RESERVED_ID;
 use crate::auth::error::AuthError;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::Revision;
-use crate::domain::client::{ClientSecret, HeldSecret, Registration, San};
+use crate::domain::client::{ClientSecret, HeldSecret, Registration, San, is_reserved};
 use crate::domain::id::{ClientId, PrincipalId};
 use crate::store::{ChangeClientError, Changed, ClientChange, CreateClientError};
 
@@ -39,7 +38,7 @@ impl Auth {
     ) -> Result<Registered, AuthError> {
         let act = Act::new(caller, "CreateClient").on(&new.id);
         self.permit(&act, WRITE, None)?;
-        if new.id.as_str() == RESERVED_ID || self.clients.fixed(&new.id).is_some() {
+        if is_reserved(&new.id) || self.clients.fixed(&new.id).is_some() {
             return Err(AuthError::ClientTaken { what: "id" });
         }
         self.must_be_free(&new.mtls_sans)?;

@@ -11,6 +11,9 @@ use super::{ClientArgs, help};
 pub(in crate::cli) struct AdminArgs {
     #[command(subcommand)]
     pub(in crate::cli) area: Area,
+    /// Work on this data directory itself, while no server runs on it; needs no sign-in
+    #[arg(long, value_name = "DATA_DIR", global = true, help_heading = "Options of every client command")]
+    pub(in crate::cli) offline: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) client: ClientArgs,
 }

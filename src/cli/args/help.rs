@@ -7,16 +7,17 @@ use super::Cli;
 use crate::cli::table::{Lines, padded};
 
 /// The commands a person meets, by what they are for. Serving itself is no command.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Serve", &["config", "master-key", "health"]),
     ("Use", &["login", "whoami", "refresh", "verify", "sessions", "revoke", "logout"]),
     ("Administer", &["admin"]),
+    ("Integrate", &["proto", "completions", "man"]),
 ];
 
 const NAME_WIDTH: usize = 16;
 
 /// The whole tree, with the commands of the root in groups.
-pub(super) fn command() -> Command {
+pub(in crate::cli) fn command() -> Command {
     let command = Cli::command();
     let mut groups = Lines::default();
     for (group, names) in GROUPS {
@@ -114,7 +115,9 @@ Examples:
   postern login admin
   postern login mira@example.com --server http://auth.internal:7301
   postern login admin < password-file
+  postern login mira --new-password-file next < password-file
 
+A password that an administrator wants changed is asked for anew, twice, before you are signed in.
 Next: postern whoami, postern verify --require PERMISSION, postern sessions";
 
 pub(super) const WHOAMI: &str = "\
@@ -173,6 +176,9 @@ Examples:
   postern admin users create mira@example.com
   postern admin roles put clerk --allow 'orders:*'
   postern admin bindings grant mira@example.com clerk --tenant acme
+
+No administrator can sign in any more? Stop the server, and where it ran:
+  postern admin --offline ./postern-data users set-password admin
 
 Next: postern admin explain mira@example.com orders:refund --tenant acme";
 
@@ -257,6 +263,29 @@ Examples:
   postern admin fence --confirm http://127.0.0.1:7302 --note \"restored from backup\"
 
 Next: postern login";
+
+pub(super) const PROTO: &str = "\
+Refuses to replace a file that differs, and then writes nothing.
+
+Examples:
+  postern proto --out proto
+  postern proto --out /tmp/p && buf build /tmp/p/postern.binpb
+  postern proto --out proto --force
+
+Next: generate code with protoc or buf; give service-config.json to gRPC clients";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  postern completions bash > ~/.local/share/bash-completion/completions/postern
+  postern completions zsh > ~/.zfunc/_postern         with fpath+=~/.zfunc in ~/.zshrc
+  postern completions fish > ~/.config/fish/completions/postern.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  postern man | man -l -
+  postern man --out ~/.local/share/man/man1
+
+Next: man postern-admin-users-create";
 
 pub(super) const SERVER: &str = "\
 Examples:

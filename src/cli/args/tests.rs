@@ -51,6 +51,24 @@ fn help_of_administration() {
 }
 
 #[test]
+fn help_of_integration() {
+    insta::assert_snapshot!(["proto", "completions", "man"].map(|name| help_of(&[name])).concat());
+}
+
+/// The commands within the areas of `admin`, where most flags are.
+#[test]
+fn help_of_each_act_of_administration() {
+    let mut pages = String::new();
+    let command = Cli::command();
+    for area in command.find_subcommand("admin").unwrap().get_subcommands() {
+        for act in area.get_subcommands() {
+            pages.push_str(&help_of(&["admin", area.get_name(), act.get_name()]));
+        }
+    }
+    insta::assert_snapshot!(pages);
+}
+
+#[test]
 fn every_command_stands_in_the_help_of_the_root() {
     let root = help_of(&[]);
     for command in Cli::command().get_subcommands() {
@@ -144,7 +162,7 @@ fn whole_commands_are_taken() {
 
 #[test]
 fn what_is_not_built_is_not_offered() {
-    for name in ["gateway", "migrate", "proto"] {
+    for name in ["gateway", "migrate"] {
         assert!(Cli::command().find_subcommand(name).is_none(), "{name}");
     }
     for name in ["clients", "import", "audit"] {

@@ -4,6 +4,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorInfo, StatusExt as _};
 
 use super::{Circumstances, plain};
+use crate::cli::args::DEFAULT_SERVER;
 use crate::cli::shell_word;
 use crate::proto::auth::v1::{EndCause, Reason};
 
@@ -18,6 +19,10 @@ pub(super) fn sentence(status: &Status, reason: Option<Reason>, info: Option<&Er
         Some(Reason::InvalidField) => "the server refused the input",
         Some(Reason::NotFound) => "no such thing",
         Some(Reason::PasswordRefused) => {
+            // This server's own words begin like ours.
+            if status.message().starts_with("the new password ") {
+                return plain(status.message());
+            }
             let rule = metadata("rule").map_or_else(|| "a rule".to_owned(), |rule| format!("the rule {rule}"));
             return with_message(status, &format!("the new password breaks {rule}"));
         }
@@ -65,7 +70,7 @@ pub(super) fn advice(reason: Option<Reason>, code: Code, around: Circumstances<'
             ),
             _,
         )
-        | (None, Code::Unauthenticated) => Some(sign_in(around.identifier)),
+        | (None, Code::Unauthenticated) => Some(format!("{}{}", sign_in(around.identifier), at(around.server))),
         (Some(Reason::PermissionMissing), _) => {
             Some("An administrator can tell why: postern admin explain USER PERMISSION".to_owned())
         }
@@ -85,6 +90,11 @@ pub(super) fn advice(reason: Option<Reason>, code: Code, around: Circumstances<'
         }
         _ => None,
     }
+}
+
+/// The server again, where it is not the one that is asked unless told otherwise.
+pub(super) fn at(server: &str) -> String {
+    if server == DEFAULT_SERVER { String::new() } else { format!(" --server {}", shell_word(&plain(server))) }
 }
 
 /// The command that signs in.

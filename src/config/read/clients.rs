@@ -7,12 +7,10 @@ use std::path::PathBuf;
 use super::super::reader::{Key, Section, Wrong, quoted};
 use super::super::{Client, SecretSource, Sessions, Source};
 use super::keys;
-use crate::domain::client::{San, SessionLimits};
+use crate::domain::client::{San, SessionLimits, is_reserved};
 use crate::domain::id::ClientId;
 use crate::domain::role::{self, RoleId};
 
-/// The development client, which nobody else may be.
-const RESERVED: &str = "dev";
 const DISPLAY_NAME_CHARS: usize = 128;
 const AUDIENCE_BYTES: usize = 255;
 const RETURN_URL_BYTES: usize = 2048;
@@ -97,8 +95,8 @@ fn id(section: &mut Section<'_>, taken: &mut Taken) -> Option<ClientId> {
     let mut id = None;
     let show = |id: &Option<ClientId>| id.as_ref().map(ToString::to_string).unwrap_or_default();
     let source = section.text(key, &mut id, show, |text| match text.parse::<ClientId>() {
-        Ok(id) if id.as_str() == RESERVED => {
-            Err(Wrong::new(format!("{} is the development client", quoted(text)), "another name"))
+        Ok(id) if is_reserved(&id) => {
+            Err(Wrong::new(format!("{} belongs to Postern itself", quoted(text)), "another name"))
         }
         Ok(id) => Ok(Some(id)),
         Err(_) if uuid::Uuid::try_parse(text).is_ok() => {
