@@ -38,7 +38,7 @@ pub fn create(path: &Path) -> Result<(), MasterKeyFault> {
     if path.symlink_metadata().is_ok() {
         return Err(MasterKeyFault::Exists { path: path.to_owned() });
     }
-    let text = MasterKeys::generate().map_err(|why| not_keys(path.display(), why))?;
+    let text = MasterKeys::generate().map_err(|why| not_keys(&path.display(), why))?;
     write(path, text.expose_secret())
 }
 
@@ -47,8 +47,8 @@ pub fn extend(path: &Path) -> Result<(u8, u8), MasterKeyFault> {
     // The file itself, not the link to it, or the others who follow the link would never learn.
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let text = SecretSource::File(real.clone()).open()?;
-    let (text, added) = MasterKeys::extend(&text).map_err(|why| not_keys(path.display(), why))?;
-    let current = MasterKeys::parse(&text).map_err(|why| not_keys(path.display(), why))?.current().number;
+    let (text, added) = MasterKeys::extend(&text).map_err(|why| not_keys(&path.display(), why))?;
+    let current = MasterKeys::parse(&text).map_err(|why| not_keys(&path.display(), why))?.current().number;
     write(&real, text.expose_secret())?;
     Ok((added, current))
 }
@@ -57,7 +57,7 @@ fn write(path: &Path, text: &str) -> Result<(), MasterKeyFault> {
     write_private(path, text).map_err(|source| MasterKeyFault::Unwritable { path: path.to_owned(), source })
 }
 
-fn not_keys(place: impl ToString, why: MasterKeyError) -> MasterKeyFault {
+fn not_keys(place: &dyn std::fmt::Display, why: MasterKeyError) -> MasterKeyFault {
     MasterKeyFault::NotKeys { place: place.to_string(), why }
 }
 
@@ -100,7 +100,7 @@ pub async fn status(config: &Config, clock: Clock) -> Result<Status, MasterKeyFa
         known = store.master_keys().await?;
         let now = store.now().await?;
         let keys = store.keys().await?.into_iter().filter(|key| !key.plan().is_retired(now));
-        signing_keys = keys.map(|key| key.master_key).collect();
+        signing_keys = keys.collect();
         let since = store.setting(&used_since(current)).await?.and_then(|text| text.parse().ok());
         sessions_end = since.map(|micros| Timestamp::from_micros(micros) + config.sessions.absolute_ttl);
         store.close().await;
@@ -115,7 +115,7 @@ pub async fn status(config: &Config, clock: Clock) -> Result<Status, MasterKeyFa
             held: bytes.is_some(),
             current: number == current,
             matches: bytes.zip(stored).map(|(bytes, stored)| bytes == stored),
-            signing_keys: signing_keys.iter().filter(|own| **own == number).count(),
+            signing_keys: signing_keys.iter().filter(|key| key.master_key == number).count(),
             sessions_end: sessions_end.filter(|_| number < current),
         }
     });

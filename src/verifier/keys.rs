@@ -246,4 +246,31 @@ mod tests {
         }
         assert_eq!((genuine, forged), (88, 63));
     }
+
+    /// Project Wycheproof's tokens of ES256, whose key is known: r and s of zero, one, the order and beyond, lengths that
+    /// are off, and what is signed with another key. Two of them are genuine.
+    #[test]
+    fn wycheproof_es256() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        use wycheproof_ng_kdf_jose::json_web::{TestName, TestSet};
+
+        let part = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+        let (x, y) = ("04N0xi21hshyvBp7I167sbE_bXqyqkAPfefdklMO7wY", "UI8exy-C06a7DUnjIdENkxeFtHM4-l_41LqEw9nVgmw");
+        let point = [vec![P256_UNCOMPRESSED], part(x), part(y)].concat();
+        let key = VerificationKey::new("k", Algorithm::Es256, &point, None).unwrap();
+        let set = TestSet::load(TestName::JsonWebSignature).unwrap();
+        let tests = set.test_groups.into_iter().flat_map(|group| group.tests);
+        let tests = tests.filter(|test| (18..=32).contains(&test.tc_id) || (378..=401).contains(&test.tc_id));
+        let (mut genuine, mut seen) = (Vec::new(), 0);
+        for test in tests {
+            seen += 1;
+            let token = test.jws.and_then(|token| token.as_str().map(ToOwned::to_owned)).unwrap();
+            let Some((signed, signature)) = token.rsplit_once('.') else { continue };
+            if key.verifies(signature, signed.as_bytes()) {
+                genuine.push(test.tc_id);
+            }
+        }
+        assert_eq!((genuine, seen), (vec![18, 378], 39));
+    }
 }

@@ -85,7 +85,7 @@ async fn knows(server: &Server, id: &str) {
 }
 
 /// Signs in and judges without a pause, on all servers, and counts what was answered. Not one may fail, whatever happens
-/// to keys; a clock that jumps makes a feed look silent for a moment, so it says NOT_FRESH then and nothing else.
+/// to keys; a clock that jumps makes a feed look silent for a moment, so it says `NOT_FRESH` then and nothing else.
 struct Load {
     stop: Arc<AtomicBool>,
     judged: Arc<AtomicUsize>,
@@ -170,7 +170,7 @@ async fn a_rotation_is_noticed_by_nobody() {
     load.end().await;
     let server = server.restart_with(quick).await;
     let load = Load::start(&[&server, &replica], "kim");
-    server.later(WAIT - Duration::from_secs(30)).await;
+    server.later(WAIT.saturating_sub(Duration::from_secs(30))).await;
     assert_eq!(kid(&server.login_admin().await.access_token), first);
     load.runs().await;
     server.later(Duration::from_secs(31)).await;

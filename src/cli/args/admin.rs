@@ -280,8 +280,13 @@ pub(in crate::cli) enum Keys {
     List,
     /// Publish a new key; it signs once every cache has had time to see it
     Rotate {
-        /// EdDSA, ES256 or HS256 [default: as configured, which the next start of a server comes back to]
-        #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+        #[arg(
+            long,
+            value_name = "NAME",
+            default_value = "",
+            hide_default_value = true,
+            help = "EdDSA, ES256 or HS256 [default: as configured, which the next start of a server comes back to]"
+        )]
         algorithm: String,
     },
     /// Take a key out of service: by plan, or at once if it leaked

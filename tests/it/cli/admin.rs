@@ -150,6 +150,14 @@ fn the_server_its_keys_and_the_fence() {
     let kid = served.fact("signing_key")["kid"].as_str().unwrap();
     admin.does("admin keys list").ends_with(DONE).says(kid).says("signing");
     assert_eq!(admin.json("admin keys list", DONE)["keys"][0]["state"], "KEY_STATE_SIGNING");
+    admin.does("admin keys rotate --algorithm RS256").ends_with(REFUSED).complains("algorithm");
+    admin.does("admin keys rotate --algorithm ES256").ends_with(DONE).says("Published ES256 key").says("It signs in 1");
+    admin.does("admin keys rotate").ends_with(REFUSED).complains("ROTATION_PENDING");
+    let waiting = admin.json("admin keys list", DONE)["keys"][0]["id"].as_str().unwrap().to_owned();
+    admin.does(&format!("admin keys retire {waiting}")).ends_with(DONE).says("Retired");
+    admin.does(&format!("admin keys retire {kid}")).ends_with(DONE).says("retires by plan").says("--immediately");
+    assert_eq!(admin.json(&format!("admin keys retire {kid}"), DONE)["key"]["state"], "KEY_STATE_SIGNING");
+    admin.does("admin keys retire nobody").ends_with(REFUSED).complains("NOT_FOUND");
     admin.does("admin server").ends_with(DONE).says(env!("CARGO_PKG_VERSION"));
     assert_eq!(admin.json("admin server", DONE)["schemaVersion"], served.fact("store")["schema"]);
 

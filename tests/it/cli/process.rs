@@ -59,6 +59,40 @@ fn settings_that_are_wrong_start_nothing() {
 }
 
 #[test]
+fn a_master_key_is_made_added_to_and_judged_beside_a_server() {
+    let folder = folder();
+    let tool = |words: &str| {
+        let mut command = command(folder.path());
+        finish(command.args(words.split(' ')), "")
+    };
+    tool("master-key new --out own.key").ends_with(DONE).says("master key 1");
+    let first = std::fs::read_to_string(folder.path().join("own.key")).unwrap();
+    tool("master-key new --out own.key").ends_with(REFUSED).complains("is there already").complains("--add own.key");
+    let mode = |name: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(mode("own.key"), 0o600);
+    tool("master-key status --set keys.master.file=own.key").ends_with(DONE).says("there is no store yet");
+    assert!(!folder.path().join("postern-data").exists(), "looking makes nothing");
+
+    let served = Served::start(folder.path());
+    let of_server = "master-key status --data data";
+    tool(of_server).ends_with(DONE).says("* 1").says("same");
+    tool("master-key status --data data --set keys.master.file=own.key").ends_with(DONE).says("another");
+    tool("master-key new --add data/master.key").ends_with(DONE).says("Added master key 2").says("Key 1 is still");
+    assert_eq!(mode("data/master.key"), 0o600);
+    tool(of_server).ends_with(DONE).says("* 1").says("change `current 1` to `current 2`");
+    let json: serde_json::Value =
+        serde_json::from_str(&tool(&format!("{of_server} --json")).ends_with(DONE).stdout).unwrap();
+    assert_eq!((&json["keys"][0]["signingKeys"], &json["keys"][1]["current"]), (&1.into(), &false.into()));
+    for secret in first.split_ascii_whitespace().filter(|word| word.len() > 40) {
+        assert!(!served.log().contains(secret));
+    }
+    assert_eq!(served.end(Signal::TERM), Some(DONE));
+}
+
+#[test]
 fn help_and_version_are_done_and_a_typo_is_refused() {
     let person = Person::at("http://127.0.0.1:1".to_owned());
     person.does("--help").ends_with(DONE).says("Administer:");
