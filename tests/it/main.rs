@@ -9,7 +9,9 @@
 
 mod backstage;
 mod binary;
+mod certificates;
 mod database;
+mod frames;
 mod people;
 mod raw;
 mod support;
@@ -21,7 +23,9 @@ mod cli;
 mod contract;
 mod crash;
 mod docs;
+mod doors;
 mod feed;
+mod floods;
 mod forgery;
 mod hostile;
 mod login;
@@ -29,6 +33,7 @@ mod rbac;
 mod refresh;
 mod sessions;
 mod storage;
+mod tls;
 mod tokens;
 mod verify;
 mod wycheproof;
