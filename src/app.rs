@@ -193,7 +193,7 @@ impl App {
     pub async fn start(config: Config, clock: Clock, first: FirstPassword) -> Result<Self, StartError> {
         let began = clock.moment();
         let mut data = DataDir::lock(&config.data_dir)?;
-        let ports = Ports::open(&config, &clock).await?;
+        let ports = Ports::open(&config, &clock)?;
         data.sign().map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
 
         let config::Store::Sqlite { path } = &config.store;

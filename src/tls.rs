@@ -9,8 +9,10 @@ mod watch;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -21,6 +23,10 @@ use crate::domain::time::Timestamp;
 use files::{Files, Loaded};
 
 pub use watch::POLL_INTERVAL;
+
+/// For whoever failed to shake hands, to hear why.
+const PARTING: Duration = Duration::from_secs(1);
+const PARTING_BYTES: u64 = 64 * 1024;
 
 /// An encrypted connection.
 pub type Stream = tokio_rustls::server::TlsStream<TcpStream>;
@@ -76,7 +82,13 @@ impl ServerTls {
     /// If the caller speaks no TLS of ours, or shows a certificate that nobody here vouches for.
     pub async fn accept(&self, protocol: Protocol, stream: TcpStream) -> io::Result<(Stream, Arc<[San]>)> {
         let config = self.loaded.load().config(protocol);
-        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        let stream = match TlsAcceptor::from(config).accept(stream).into_fallible().await {
+            Ok(stream) => stream,
+            Err((why, stream)) => {
+                part(stream).await;
+                return Err(why);
+            }
+        };
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let names = certificates.first().map_or_else(|| Arc::from([]), names::in_certificate);
         Ok((stream, names))
@@ -99,4 +111,15 @@ impl ServerTls {
     pub fn ends_soon(&self) -> Option<Timestamp> {
         files::ends_soon(&self.loaded.load().certificate, self.clock.now())
     }
+}
+
+/// Lets the other side hear why (the alert was sent). Closed with words of theirs unread, the connection would be reset, and
+/// a reset overtakes what was sent before it.
+async fn part(mut stream: TcpStream) {
+    let hear_out = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(PARTING_BYTES), &mut tokio::io::sink()).await
+    };
+    // Whoever is gone already needs no explanation.
+    drop(tokio::time::timeout(PARTING, hear_out).await);
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::StartError;
 use crate::clock::Clock;
@@ -16,6 +16,9 @@ use crate::tls::{Protocol, ServerTls};
 
 /// Descriptors that are none of a caller's: the database, its log, the runtime.
 const DESCRIPTORS_OWN: usize = 256;
+/// How many connections may wait to be accepted. With the usual 128 or 1,024, clients that all come back at once after a
+/// restart find the queue full, and some believe that they are connected while the server knows nothing of them.
+const BACKLOG: u32 = 4_096;
 
 pub(super) struct Ports {
     grpc: TcpListener,
@@ -27,15 +30,12 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    pub(super) async fn open(config: &Config, clock: &Clock) -> Result<Self, StartError> {
+    pub(super) fn open(config: &Config, clock: &Clock) -> Result<Self, StartError> {
         let tls = config.tls.clone().map(|tls| ServerTls::load(tls, clock.clone())).transpose()?.map(Arc::new);
         let listen = &config.listen;
-        let grpc = bind("listen.grpc", listen.grpc).await?;
-        let admin = match listen.admin {
-            Some(address) => Some(bind("listen.admin", address).await?),
-            None => None,
-        };
-        let operations = bind("listen.operations", listen.operations).await?;
+        let grpc = bind("listen.grpc", listen.grpc)?;
+        let admin = listen.admin.map(|address| bind("listen.admin", address)).transpose()?;
+        let operations = bind("listen.operations", listen.operations)?;
         let limits = limits(&config.limits, if admin.is_some() { 3 } else { 2 });
         Ok(Self { grpc, admin, operations, tls, limits, clock: clock.clone() })
     }
@@ -65,8 +65,15 @@ impl Ports {
     }
 }
 
-async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // So that a restart need not wait for the connections of the last process to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|source| StartError::Listen { setting, address, source })
 }
 
 /// What is configured, or less if the process may not have so many descriptors: with the last of them gone, the database

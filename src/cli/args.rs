@@ -222,6 +222,18 @@ pub(super) struct ClientArgs {
     /// A file with the secret of the client that calls, for a server that knows its clients
     #[arg(long, value_name = "FILE", env = "POSTERN_CLIENT_SECRET_FILE", hide_env_values = true, global = true)]
     pub(super) client_secret_file: Option<PathBuf>,
+    /// Where `admin` is served, if on a port of its own [default: as --server]
+    #[arg(long, value_name = "URL", env = "POSTERN_ADMIN_SERVER", hide_env_values = true, global = true)]
+    pub(super) admin_server: Option<String>,
+    /// Who signs for an https server, in PEM [default: whom this system trusts]
+    #[arg(long, value_name = "FILE", env = "POSTERN_CA", hide_env_values = true, global = true)]
+    pub(super) ca: Option<PathBuf>,
+    /// What to show to an https server that asks, in PEM
+    #[arg(long, value_name = "FILE", env = "POSTERN_CERT", hide_env_values = true, global = true)]
+    pub(super) cert: Option<PathBuf>,
+    /// The key of --cert, in PEM; readable by its owner only
+    #[arg(long, value_name = "FILE", env = "POSTERN_KEY", hide_env_values = true, global = true)]
+    pub(super) key: Option<PathBuf>,
     /// Print the answer as JSON (proto3 mapping), errors too
     #[arg(long, global = true)]
     pub(super) json: bool,

@@ -1,5 +1,6 @@
 //! Calls to a server, with the stored tokens, which are refreshed when they near their end.
 
+mod encryption;
 mod server;
 
 use std::error::Error;
@@ -26,6 +27,7 @@ use crate::domain::time::Timestamp;
 use crate::proto::admin::v1::admin_service_client::AdminServiceClient;
 use crate::proto::auth::v1::auth_service_client::AuthServiceClient;
 use crate::proto::auth::v1::{Device, Reason, RefreshRequest, RefreshResponse};
+use encryption::Encryption;
 use server::Server;
 
 pub(super) const USER_AGENT: &str = concat!("postern/", env!("CARGO_PKG_VERSION"));
@@ -53,6 +55,9 @@ pub(super) struct Caller {
     secret: Option<AsciiMetadataValue>,
     /// In place of a server; set: nobody needs to be signed in.
     offline: Option<InProcess>,
+    /// Where administration has a port of its own; else as above.
+    admin_server: Server,
+    admin_channel: Channel,
     /// Not everybody has a home: a container that only asks for health needs none.
     states: Result<States, Failure>,
     pub(super) clock: Clock,
@@ -62,13 +67,29 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(args: &ClientArgs) -> Result<Self, Failure> {
         let server: Server = args.server.parse()?;
-        let endpoint = Endpoint::from_shared(server.url().to_owned())
-            .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
-            .map_err(|error| Failure::local(format!("--server {}: {error}", args.server.escape_debug())))?;
-        let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect_lazy();
+        let encryption = Encryption::new(args)?;
+        let channel = channel(&server, &encryption)?;
+        let (admin_server, admin_channel) = match &args.admin_server {
+            None => (server.clone(), channel.clone()),
+            Some(address) => {
+                let admin_server: Server = address.parse()?;
+                let channel = self::channel(&admin_server, &encryption)?;
+                (admin_server, channel)
+            }
+        };
         let secret = args.client_secret_file.as_deref().map(client_secret).transpose()?;
         let (states, clock) = (States::of_this_person(), Clock::default());
-        Ok(Self { server, channel, secret, offline: None, states, clock, output: args.output() })
+        Ok(Self {
+            server,
+            channel,
+            secret,
+            offline: None,
+            admin_server,
+            admin_channel,
+            states,
+            clock,
+            output: args.output(),
+        })
     }
 
     /// Administration in this process; no server is asked.
@@ -83,7 +104,7 @@ impl Caller {
 
     /// Whether what is sent could be read on the way.
     pub(super) fn is_exposed(&self) -> bool {
-        !self.server.is_on_this_machine()
+        !self.server.is_encrypted() && !self.server.is_on_this_machine()
     }
 
     pub(super) fn channel(&self) -> Channel {
@@ -134,8 +155,8 @@ impl Caller {
             let answer = call(AdminServiceClient::new(admin), Request::new(message)).await;
             return answer.map(Response::into_inner).map_err(|status| self.failure(&status, None));
         }
-        let channel = Admin::new(self.channel().map_err(Into::into));
-        self.with_token(async |signed_in: &SignedIn| {
+        let channel = Admin::new(self.admin_channel.clone().map_err(Into::into));
+        self.with_token_at(&self.admin_server, async |signed_in: &SignedIn| {
             let mut request = Request::new(message.clone());
             request.set_timeout(CALL_TIMEOUT);
             let bearer = bearer(&signed_in.access_token)
@@ -149,6 +170,14 @@ impl Caller {
     /// A call that needs the person's access token. It is refreshed before, when it nears its end, or once after, when
     /// the server says that it is past it.
     pub(super) async fn with_token<R>(&self, call: impl AsyncFn(&SignedIn) -> Result<R, Status>) -> Result<R, Failure> {
+        self.with_token_at(&self.server, call).await
+    }
+
+    async fn with_token_at<R>(
+        &self,
+        server: &Server,
+        call: impl AsyncFn(&SignedIn) -> Result<R, Status>,
+    ) -> Result<R, Failure> {
         let signed_in = self.fresh().await?;
         let answer = match call(&signed_in).await {
             Err(status) if reason_in(&status) == Some(Reason::TokenExpired) => {
@@ -157,7 +186,10 @@ impl Caller {
             }
             answer => answer,
         };
-        answer.map_err(|status| self.failure(&status, Some(&signed_in.identifier)))
+        answer.map_err(|status| {
+            let around = Circumstances { server: server.url(), identifier: Some(&signed_in.identifier) };
+            Failure::of_call(&status, around)
+        })
     }
 
     /// The tokens, good for a while.
@@ -221,6 +253,14 @@ fn client_secret(path: &Path) -> Result<AsciiMetadataValue, Failure> {
     let is_secret = text.expose_secret().parse::<ClientSecret>().is_ok();
     let value = is_secret.then(|| bearer(text.expose_secret())).flatten();
     value.ok_or_else(|| refused(format!("{}: holds no client's secret (pcs_...)", path.display())))
+}
+
+/// Nothing is sent yet.
+fn channel(server: &Server, encryption: &Encryption) -> Result<Channel, Failure> {
+    let endpoint = Endpoint::from_shared(server.url().to_owned())
+        .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
+        .map_err(|error| Failure::local(format!("--server {}: {error}", server.url().escape_debug())))?;
+    Ok(encryption.of(endpoint, server)?.connect_timeout(CONNECT_TIMEOUT).connect_lazy())
 }
 
 fn is_near_its_end(signed_in: &SignedIn, now: Timestamp) -> bool {

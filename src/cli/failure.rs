@@ -1,5 +1,6 @@
 //! What went wrong, in one clear sentence, and what to do about it.
 
+mod handshake;
 pub(super) mod refusal;
 #[cfg(test)]
 mod tests;
@@ -130,7 +131,12 @@ pub(super) fn wire_name(reason: Reason) -> &'static str {
 
 /// No postern answered: this status was made on this side.
 fn unreachable(status: &Status, server: &str) -> Option<Failure> {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(status.source()?);
+    let failure = |what: String| Failure { exit: Exit::Unavailable, code: Some("UNAVAILABLE"), ..Failure::local(what) };
+    let source = status.source()?;
+    if let Some((what, advice)) = handshake::fault(source) {
+        return Some(failure(format!("{} {what}", plain(server))).advise(advice));
+    }
+    let mut cause: Option<&(dyn Error + 'static)> = Some(source);
     let mut io_error = None;
     while let Some(error) = cause {
         io_error = io_error.or_else(|| error.downcast_ref::<io::Error>());
@@ -142,6 +148,9 @@ fn unreachable(status: &Status, server: &str) -> Option<Failure> {
             (format!("nothing listens at {server}"), "Is it running? Start it: postern (or: cargo run --release)")
         }
         Some(io::ErrorKind::TimedOut) => (format!("{server} does not answer"), "Check the address and the network"),
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) if server.starts_with("https://") => {
+            (format!("{server} hung up"), "If it has no TLS, write http:// instead of https://")
+        }
         Some(_) => (format!("{server} cannot be reached"), "Check the address: --server URL, or POSTERN_SERVER"),
         // How tonic tells that the deadline passed on this side.
         None if status.code() == Code::Cancelled => {
@@ -152,11 +161,10 @@ fn unreachable(status: &Status, server: &str) -> Option<Failure> {
         }
         None => (
             format!("{server} does not speak gRPC"),
-            "Check the port: gRPC is 7301 unless set otherwise, 7303 is for operations",
+            "Check the port: gRPC is 7301 unless set otherwise, 7303 is for operations. If it has TLS, write https://",
         ),
     };
-    let failure = Failure { exit: Exit::Unavailable, code: Some("UNAVAILABLE"), ..Failure::local(what) };
-    Some(failure.advise(advice))
+    Some(failure(what).advise(advice))
 }
 
 fn whole_seconds(delay: std::time::Duration) -> std::time::Duration {

@@ -19,6 +19,7 @@ pub(crate) struct Place(TempDir);
 
 /// A server that serves. Killed with this value.
 pub(crate) struct Running {
+    pub(crate) grpc: SocketAddr,
     child: Child,
     pub(crate) channel: Channel,
 }
@@ -106,7 +107,7 @@ impl Place {
                 Some("grpc") => grpc = text("address").map(|address| address.parse::<SocketAddr>().unwrap()),
                 Some("ready") => {
                     let grpc = grpc.unwrap();
-                    return Ok(Running { child, channel: connect(grpc).await });
+                    return Ok(Running { child, grpc, channel: connect(grpc).await });
                 }
                 _ => {}
             }

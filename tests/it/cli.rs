@@ -2,6 +2,7 @@
 //! and a home of its own.
 
 mod admin;
+mod encrypted;
 mod first_minute;
 mod generate;
 mod offline;

@@ -9,7 +9,9 @@
 
 mod backstage;
 mod binary;
+mod certificates;
 mod database;
+mod frames;
 mod people;
 mod raw;
 mod support;
@@ -23,7 +25,9 @@ mod clients;
 mod contract;
 mod crash;
 mod docs;
+mod doors;
 mod feed;
+mod floods;
 mod forgery;
 mod hostile;
 mod keys;
@@ -32,6 +36,7 @@ mod rbac;
 mod refresh;
 mod sessions;
 mod storage;
+mod tls;
 mod tokens;
 mod verify;
 mod wycheproof;

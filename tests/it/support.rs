@@ -9,8 +9,10 @@ use postern::app::{App, FirstPassword, InitialPassword};
 use postern::auth::Auth;
 use postern::clock::Clock;
 use postern::config::{Config, SecretSource, Store};
+use postern::listener::Patience;
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
+use postern::tls::ServerTls;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -31,9 +33,13 @@ pub(crate) struct Server {
     pub(crate) auth: Arc<Auth>,
     pub(crate) clock: Clock,
     pub(crate) grpc: SocketAddr,
+    /// Where administration has a port of its own.
+    pub(crate) admin_port: Option<SocketAddr>,
     pub(crate) operations: SocketAddr,
+    pub(crate) tls: Option<Arc<ServerTls>>,
     pub(crate) issuer: String,
     pub(crate) admin_password: Option<String>,
+    /// In clear text; without use on a server with TLS.
     pub(crate) channel: Channel,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
@@ -56,12 +62,27 @@ impl Server {
     }
 
     pub(crate) async fn start_on(dir: Arc<TempDir>, clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_all(dir, clock, Patience::default(), change).await
+    }
+
+    /// A quick server that waits for peers no longer than this.
+    pub(crate) async fn impatient(patience: Patience, change: impl FnOnce(&mut Config)) -> Self {
+        let change = |config: &mut Config| {
+            quick(config);
+            change(config);
+        };
+        Self::start_all(Arc::new(tempfile::tempdir().unwrap()), Clock::default(), patience, change).await
+    }
+
+    async fn start_all(dir: Arc<TempDir>, clock: Clock, patience: Patience, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::development_defaults(&dir.path().join("data"));
         config.listen.grpc = "127.0.0.1:0".parse().unwrap();
         config.listen.operations = "127.0.0.1:0".parse().unwrap();
         change(&mut config);
-        let app = App::start(config, clock.clone(), FirstPassword::Show).await.unwrap();
-        let (auth, report) = (Arc::clone(&app.auth), &app.report);
+        let mut app = App::start(config, clock.clone(), FirstPassword::Show).await.unwrap();
+        app.patience = patience;
+        let (auth, tls, report) = (Arc::clone(&app.auth), app.tls(), &app.report);
+        let admin_port = report.admin;
         let (grpc, operations, issuer) = (report.grpc, report.operations, report.issuer.clone());
         let admin_password = report.administrator.as_ref().map(|made| match &made.password {
             InitialPassword::Shown(password) => password.expose_secret().to_owned(),
@@ -72,8 +93,12 @@ impl Server {
         let task = tokio::task::spawn(async move {
             app.run(async move { drop(stopped.await) }).await.unwrap();
         });
-        let channel = connect(grpc).await;
-        Self { auth, clock, grpc, operations, issuer, admin_password, channel, stop: Some(stop), task: Some(task), dir }
+        let channel = match &tls {
+            Some(_) => Channel::from_shared(format!("http://{grpc}")).unwrap().connect_lazy(),
+            None => connect(grpc).await,
+        };
+        let (stop, task) = (Some(stop), Some(task));
+        Self { auth, clock, grpc, admin_port, operations, tls, issuer, admin_password, channel, stop, task, dir }
     }
 
     /// Stops it and starts another on the same data.

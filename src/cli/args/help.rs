@@ -76,6 +76,7 @@ pub(super) const HEALTH: &str = "\
 Examples:
   postern health
   postern health --service postern.login      whether sign-ins work, for dashboards
+  postern health --server https://auth.internal:7301 --ca ca.crt
 
 Exits with 0 if it serves, with 5 if not or if nobody answers.";
 

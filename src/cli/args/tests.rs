@@ -132,6 +132,8 @@ fn whole_commands_are_taken() {
     for line in [
         "postern",
         "postern health --server http://127.0.0.1:7301",
+        "postern health --server https://auth.internal:7301 --ca ca.crt --cert me.crt --key me.key",
+        "postern admin server --admin-server https://auth.internal:7304",
         "postern login",
         "postern login admin --json --show-tokens",
         "postern refresh --show-tokens --json",

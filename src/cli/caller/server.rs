@@ -9,18 +9,23 @@ use crate::cli::failure::Failure;
 
 const DEFAULT_PORT: u16 = 7301;
 
-/// `http://HOST:PORT`, in one spelling.
+/// `http://HOST:PORT` or `https://HOST:PORT`, in one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Server {
     url: String,
     /// Without the brackets of an IPv6 address.
     host: String,
     port: u16,
+    is_encrypted: bool,
 }
 
 impl Server {
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    pub(super) const fn is_encrypted(&self) -> bool {
+        self.is_encrypted
     }
 
     pub(super) fn is_on_this_machine(&self) -> bool {
@@ -48,11 +53,11 @@ impl FromStr for Server {
         };
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = full.parse().map_err(|_not_a_uri| refused("not an address"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(refused("this version speaks clear text only, for servers on this machine")),
-            _ => return Err(refused("not an http address")),
-        }
+        let is_encrypted = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(refused("not an http or https address")),
+        };
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(refused("an address has no path"));
         }
@@ -62,7 +67,8 @@ impl FromStr for Server {
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| refused("no host"))?.to_lowercase();
         let port = uri.port_u16().unwrap_or(DEFAULT_PORT);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host).to_owned();
-        Ok(Self { url: format!("http://{host}:{port}"), host: bare, port })
+        let scheme = if is_encrypted { "https" } else { "http" };
+        Ok(Self { url: format!("{scheme}://{host}:{port}"), host: bare, port, is_encrypted })
     }
 }
 
@@ -78,6 +84,7 @@ mod tests {
             ("LOCALHOST", "http://localhost:7301"),
             ("auth.internal:99", "http://auth.internal:99"),
             ("http://[::1]:7301", "http://[::1]:7301"),
+            ("https://Auth.internal", "https://auth.internal:7301"),
         ] {
             assert_eq!(text.parse::<Server>().unwrap().url(), url, "{text}");
         }
@@ -85,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_asked_is_refused() {
-        for text in ["", "https://a:1", "ftp://a", "http://a/b", "http://u:p@a", "http://a?b", "a b", "\u{1b}"] {
+        for text in ["", "ftp://a", "http://a/b", "http://u:p@a", "http://a?b", "a b", "\u{1b}"] {
             assert!(text.parse::<Server>().is_err(), "{text:?}");
         }
     }

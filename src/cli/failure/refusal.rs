@@ -171,7 +171,7 @@ const fn of_code(code: Code) -> &'static str {
         Code::Unavailable => "the server is not available",
         Code::DeadlineExceeded => "the server did not answer in time",
         Code::ResourceExhausted => "too much at once",
-        Code::Unimplemented => "this server does not offer it",
+        Code::Unimplemented => "this server does not offer it (if it is administration: --admin-server URL)",
         Code::Internal | Code::Unknown => "the server failed",
         _ => "the call failed",
     }

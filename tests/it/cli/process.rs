@@ -103,5 +103,6 @@ fn help_and_version_are_done_and_a_typo_is_refused() {
     for words in ["logn", "verify --requir orders:read", "admin bindings grant mira clerk", "--listen 127.0.0.1:1"] {
         person.does(words).ends_with(REFUSED).complains("Usage:");
     }
-    person.does("health --server https://127.0.0.1:1").ends_with(REFUSED);
+    person.does("health --server ftp://127.0.0.1:1").ends_with(REFUSED);
+    person.does("health --cert x.crt").ends_with(REFUSED).complains("--key");
 }
