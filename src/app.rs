@@ -1,5 +1,6 @@
 //! Composition: settings in, a running service out. The only room that knows all others; it decides nothing.
 
+mod bootstrap;
 mod check;
 mod clients;
 mod data_dir;
@@ -35,6 +36,7 @@ use crate::store::{OpenError, Store, StoreError};
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
+pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped, FirstClient, bootstrap};
 pub use check::{Found, check};
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
 

@@ -1,6 +1,7 @@
 //! `postern admin`: administration through `AdminService`, by the person who is signed in.
 
 mod bindings;
+mod bootstrap;
 mod clients;
 mod operation;
 mod policy;
@@ -23,17 +24,19 @@ const CLIENT: &str = "client:";
 const PAGE: i32 = 500;
 
 pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
-    let caller = Caller::new(&args.client)?;
+    // Made where it is needed: whoever bootstraps has no credentials yet.
+    let caller = || Caller::new(&args.client);
     match args.area {
-        Area::Users(command) => users::run(&caller, command).await,
-        Area::Roles(command) => roles::run(&caller, command).await,
-        Area::Policy(command) => policy::run(&caller, command).await,
-        Area::Bindings(command) => bindings::run(&caller, command).await,
-        Area::Clients(command) => clients::run(&caller, command).await,
-        Area::Explain(command) => operation::explain(&caller, command).await,
-        Area::Keys(Keys::List) => operation::keys(&caller).await,
-        Area::Fence(command) => operation::fence(&caller, command).await,
-        Area::Server => operation::server(&caller).await,
+        Area::Bootstrap(command) => bootstrap::run(*command, &args.client).await,
+        Area::Users(command) => users::run(&caller()?, command).await,
+        Area::Roles(command) => roles::run(&caller()?, command).await,
+        Area::Policy(command) => policy::run(&caller()?, command).await,
+        Area::Bindings(command) => bindings::run(&caller()?, command).await,
+        Area::Clients(command) => clients::run(&caller()?, command).await,
+        Area::Explain(command) => operation::explain(&caller()?, command).await,
+        Area::Keys(Keys::List) => operation::keys(&caller()?).await,
+        Area::Fence(command) => operation::fence(&caller()?, command).await,
+        Area::Server => operation::server(&caller()?).await,
     }
 }
 
