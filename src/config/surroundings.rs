@@ -101,7 +101,9 @@ fn secrets(index: usize, client: &Client, found: &mut Judgement) {
         };
         let wrong = match secret.open() {
             Err(why) => why.to_string(),
-            Ok(text) if text.expose_secret().parse::<ClientSecret>().is_err() => format!("{place}no secret of a client"),
+            Ok(text) if text.expose_secret().parse::<ClientSecret>().is_err() => {
+                format!("{place}no secret of a client")
+            }
             Ok(_) => continue,
         };
         let right = "`pcs_` and 32 random bytes in base64url, chmod 600";

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 
 use super::{DONE, Outcome, Person, REFUSED, Served, command, finish, folder};
+use crate::database::Database;
 use crate::support::files_below;
 
 const ISSUER: &str = "https://auth.postern.dev";
@@ -211,6 +212,23 @@ fn the_first_administrator_and_client_are_written_once() {
     // Nobody acts for a call without a credential here.
     person.does("verify").ends_with(REFUSED).complains("client");
     assert_eq!(served.end(Signal::TERM), Some(DONE));
+}
+
+#[tokio::test]
+async fn what_bootstrap_makes_is_audited_and_what_it_refuses_is_not_made() {
+    let site = Site::new();
+    site.secret("password", "a password of some length\n");
+    let path = |name: &str| site.path(name).display().to_string();
+    let (password, secret) = (path("password"), path("web.secret"));
+    let all = ["admin", "bootstrap", "--password-file", &password, "--client", "web", "--client-secret-file", &secret];
+    site.run(&[&all[..], &["--client-role", "postern.frnot"]].concat()).ends_with(REFUSED);
+    let mut database = Database::open(&site.path("data/postern.db")).await;
+    assert_eq!((database.count("users").await, database.count("audit").await), (0, 0));
+    site.run(&all).ends_with(DONE);
+    assert_eq!(database.audited("sys_bootstrap").await, 1);
+    assert_eq!(database.audited("client_created").await, 1);
+    site.run(&all).ends_with(REFUSED);
+    assert_eq!((database.count("users").await, database.count("audit").await), (1, 2));
 }
 
 #[test]
