@@ -1,18 +1,19 @@
 //! Composition: settings in, a running service out. The only room that knows all others; it decides nothing.
 
+mod bootstrap;
 mod check;
 mod clients;
 mod data_dir;
+mod error;
 mod first_start;
 mod hardening;
 pub mod master_key;
 mod offline;
 mod ports;
+mod report;
 
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,6 @@ use tokio_util::task::TaskTracker;
 use crate::app::data_dir::DataDir;
 use crate::app::ports::Ports;
 use crate::auth::audit::Audit;
-use crate::auth::clients::ClientConflict;
 use crate::auth::feed::FeedTask;
 use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
@@ -31,147 +31,27 @@ use crate::auth::passwords::{HashSettings, Passwords};
 use crate::auth::{Auth, Rules};
 use crate::clock::Clock;
 use crate::config::{self, Config, Profile, WhenStale};
-use crate::domain::id::ClientId;
 use crate::grpc::{self, GrpcParts};
 use crate::http;
 use crate::listener::Patience;
 use crate::readiness::Readiness;
-use crate::store::{OpenError, Store, StoreError};
-use crate::tls::{self, ServerTls, TlsError};
+use crate::store::Store;
+use crate::tls::{self, ServerTls};
 use crate::vault::challenges::Challenges;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
+pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped, FirstClient, bootstrap};
 pub use check::{Found, check};
+pub use error::StartError;
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
 pub use offline::Offline;
+pub use report::{SigningKeyReport, StartReport};
 
 pub use crate::grpc::InProcess;
 
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 const PURGE_EVERY: Duration = Duration::from_hours(1);
-
-/// Why the service did not start. Nothing that was there is changed.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("{path} cannot be used: {source}")]
-    DataDir { path: PathBuf, source: io::Error },
-    #[error("there is no store at {path}")]
-    NoStore { path: PathBuf },
-    #[error("another postern{} runs on {}", pid(*.holder), .path.display())]
-    Locked { path: PathBuf, holder: Option<u32> },
-    #[error("{address} cannot be listened on: {source}")]
-    Listen { setting: &'static str, address: SocketAddr, source: io::Error },
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error("the store failed: {0}")]
-    Store(#[from] StoreError),
-    #[error("the master key cannot be used: {wrong}")]
-    MasterKey { wrong: String },
-    #[error("the master key is missing: {}", .path.display())]
-    MasterKeyLost { path: PathBuf },
-    #[error("there is no master key yet: {} does not exist", .path.display())]
-    MasterKeyNotMade { path: PathBuf },
-    #[error("{place} holds another master key {number} than the one this store was made with")]
-    MasterKeyForeign { number: u8, place: String },
-    #[error("{place} lacks master key {number}, which seals signing keys that are not retired yet")]
-    MasterKeyInUse { number: u8, place: String },
-    #[error("{0}")]
-    Clients(#[from] ClientConflict),
-    #[error("client `{id}` in [[clients]]: its secret cannot be used: {wrong}")]
-    ClientSecret { id: ClientId, wrong: String },
-    #[error("stopped at once: calls that had begun were cut off")]
-    Interrupted,
-    #[error("{0}")]
-    Internal(Box<dyn std::error::Error + Send + Sync>),
-}
-
-fn pid(holder: Option<u32>) -> String {
-    holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
-}
-
-impl StartError {
-    /// What to do about it, a line each.
-    pub fn hints(&self) -> Vec<String> {
-        let hint = match self {
-            Self::Locked { .. } => Some(
-                "stop it, or start this one elsewhere:  postern --data ./other \
-                 --listen.grpc 127.0.0.1:7311 --listen.operations 127.0.0.1:7313"
-                    .into(),
-            ),
-            Self::Listen { setting, source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                Some(format!("name another port beside your other options:  --{setting} 127.0.0.1:7321"))
-            }
-            Self::MasterKeyLost { .. } => Some(
-                "put the key file back from your backups; without it sessions and signing keys cannot be opened".into(),
-            ),
-            Self::MasterKeyNotMade { .. } => {
-                Some("in production nobody makes it up: postern master-key new, and keep it apart from the data".into())
-            }
-            Self::MasterKeyForeign { .. } => {
-                Some("put back the key file that belongs to this data directory; nothing was changed".into())
-            }
-            Self::Clients(ClientConflict::AlsoStored { id }) => Some(format!(
-                "take it out of [[clients]], or start without it and delete the other:  postern admin clients delete {id}"
-            )),
-            Self::Clients(ClientConflict::Reserved { .. }) => Some("give it another id in [[clients]]".into()),
-            Self::Clients(_) => {
-                Some("leave it to one of them in [[clients]]; what AdminService registered is changed there".into())
-            }
-            Self::ClientSecret { .. } => Some(
-                "it must be `pcs_` and 32 random bytes:  \
-                 printf 'pcs_%s' \"$(openssl rand 32 | basenc --base64url | tr -d =)\""
-                    .into(),
-            ),
-            Self::MasterKeyInUse { .. } => Some(
-                "put its line back, start, and see `postern master-key status`: it says when a key is needed no more"
-                    .into(),
-            ),
-            _ => None,
-        };
-        hint.into_iter().collect()
-    }
-}
-
-/// What a server has to tell once it serves. Its `Debug` shows no password, since `SecretString` has none to show.
-#[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, for the banner")]
-pub struct StartReport {
-    /// Of the binary.
-    pub version: &'static str,
-    pub profile: Profile,
-    pub store_path: PathBuf,
-    /// By this start.
-    pub store_created: bool,
-    /// The version of the store's tables.
-    pub schema: i64,
-    /// Unset if the key is in the configuration.
-    pub master_key_path: Option<PathBuf>,
-    /// By this start.
-    pub master_key_created: bool,
-    pub signing_key: SigningKeyReport,
-    pub issuer: String,
-    pub grpc: SocketAddr,
-    /// Unset: administration is on the gRPC port.
-    pub admin: Option<SocketAddr>,
-    pub operations: SocketAddr,
-    /// On all of them.
-    pub tls: bool,
-    /// Whether gRPC reflection answers.
-    pub reflection: bool,
-    /// Only at the very first start.
-    pub administrator: Option<NewAdministrator>,
-    pub elapsed: Duration,
-}
-
-/// The key that signs, or will next.
-#[derive(Debug)]
-pub struct SigningKeyReport {
-    pub algorithm: &'static str,
-    pub kid: String,
-}
 
 /// A service that listens but does not answer yet: [`App::run`] does.
 pub struct App {

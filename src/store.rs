@@ -17,6 +17,7 @@ mod sql;
 
 mod audit;
 mod bindings;
+mod bootstrap;
 mod clients;
 mod feed;
 mod keys;
@@ -37,6 +38,7 @@ mod write_back;
 mod testing;
 
 pub use bindings::{Binding, BindingFilter, BindingKey, GrantError, WithdrawError};
+pub use bootstrap::BootstrapError;
 pub use clients::{ChangeClientError, ClientChange, CreateClientError, LimitsChange};
 pub use feed::{FeedRead, Loaded};
 pub use keys::{KeyChange, KeyEvents, NewKey};

@@ -17,7 +17,7 @@ use crate::domain::id::UserId;
 use crate::domain::key::Algorithm;
 use crate::domain::password::Password;
 use crate::domain::permission::Scope;
-use crate::domain::role::BoundRole;
+use crate::domain::role::{BoundRole, RoleId};
 use crate::store::{CreateUserError, NewUser, Store, UserKey};
 
 const ADMINISTRATOR: &str = "admin";
@@ -181,11 +181,7 @@ async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), S
         password_hash: Some(hash.clone()),
         password_due: false,
         request_id: None,
-        bindings: vec![BoundRole {
-            role: "postern.admin".parse().map_err(|_invalid| internal("the administrator's role"))?,
-            scope: Scope::Everywhere,
-            expires_at: None,
-        }],
+        bindings: vec![BoundRole { role: administrator_role()?, scope: Scope::Everywhere, expires_at: None }],
     };
     let mut made = AuditEvent::new(AuditKind::Bootstrapped, now);
     made.target = Some(new.id.to_string());
@@ -207,6 +203,10 @@ async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), S
         Err(CreateUserError::Store(why)) => Err(why.into()),
         Err(other) => Err(StartError::Internal(Box::new(other))),
     }
+}
+
+pub(super) fn administrator_role() -> Result<RoleId, StartError> {
+    "postern.admin".parse().map_err(|_invalid| StartError::Internal("the administrator's role".into()))
 }
 
 /// Four groups of five letters and digits that are not mistaken for each other: 100 bits.

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::StartError;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Profile};
 use crate::grpc::Doors;
 use crate::listener::{Limits, Listener, Patience};
 use crate::tls::{Protocol, ServerTls};
@@ -36,7 +36,7 @@ impl Ports {
         let grpc = bind("listen.grpc", listen.grpc)?;
         let admin = listen.admin.map(|address| bind("listen.admin", address)).transpose()?;
         let operations = bind("listen.operations", listen.operations)?;
-        let limits = limits(&config.limits, if admin.is_some() { 3 } else { 2 });
+        let limits = limits(config, if admin.is_some() { 3 } else { 2 });
         Ok(Self { grpc, admin, operations, tls, limits, clock: clock.clone() })
     }
 
@@ -78,12 +78,13 @@ fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Start
 
 /// What is configured, or less if the process may not have so many descriptors: with the last of them gone, the database
 /// could not be opened either.
-fn limits(configured: &config::Limits, ports: usize) -> Limits {
-    let config::Limits { connections, connections_per_address, .. } = *configured;
+fn limits(config: &Config, ports: usize) -> Limits {
+    let config::Limits { connections, connections_per_address, .. } = config.limits;
     let wanted = connections.saturating_mul(ports).saturating_add(DESCRIPTORS_OWN);
     let allowed = descriptors(wanted);
     let possible = allowed.saturating_sub(DESCRIPTORS_OWN).max(ports) / ports;
-    if possible < connections {
+    // On a developer's machine nobody will come near it.
+    if possible < connections && config.profile == Profile::Production {
         tracing::warn!(
             connections,
             possible,

@@ -1,6 +1,7 @@
 //! `postern admin`: administration through `AdminService`, by the person who is signed in.
 
 mod bindings;
+mod bootstrap;
 mod clients;
 mod keys;
 mod offline;
@@ -25,6 +26,10 @@ const CLIENT: &str = "client:";
 const PAGE: i32 = 500;
 
 pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
+    // Whoever bootstraps has no server and no credentials yet.
+    if let Area::Bootstrap(command) = args.area {
+        return bootstrap::run(*command, &args.client).await;
+    }
     match &args.offline {
         Some(data_dir) => {
             let offline = offline::open(data_dir).await?;
@@ -38,6 +43,7 @@ pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
 
 async fn act(caller: &Caller, area: Area) -> Result<Answer, Failure> {
     match area {
+        Area::Bootstrap(_) => Err(Failure::local("bootstrap is not asked of a server")),
         Area::Users(command) => users::run(caller, command).await,
         Area::Roles(command) => roles::run(caller, command).await,
         Area::Policy(command) => policy::run(caller, command).await,

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use super::production::Judgement;
 use super::{Client, Config, Passwords, Profile, SecretError, SecretSource, Tls};
+use crate::domain::client::ClientSecret;
 
 /// What the process needs beside the memory of its hashing threads.
 const BASE_BYTES: u64 = 64 << 20;
@@ -94,10 +95,19 @@ fn holds(path: &Path, label: &str) -> Result<(), String> {
 
 fn secrets(index: usize, client: &Client, found: &mut Judgement) {
     for (number, secret) in client.secrets.iter().enumerate() {
-        let SecretSource::File(_) = secret else { continue };
-        if let Err(why) = secret.open() {
-            found.refuse(format!("clients[{index}].secrets[{number}].file"), why.to_string(), "a secret, chmod 600");
-        }
+        let (form, place) = match secret {
+            SecretSource::File(path) => ("file", format!("{}: ", path.display())),
+            SecretSource::Value(_) => ("value", String::new()),
+        };
+        let wrong = match secret.open() {
+            Err(why) => why.to_string(),
+            Ok(text) if text.expose_secret().parse::<ClientSecret>().is_err() => {
+                format!("{place}no secret of a client")
+            }
+            Ok(_) => continue,
+        };
+        let right = "`pcs_` and 32 random bytes in base64url, chmod 600";
+        found.refuse(format!("clients[{index}].secrets[{number}].{form}"), wrong, right);
     }
 }
 
@@ -215,6 +225,12 @@ mod tests {
             std::fs::write(dir.join("orders"), "canary").unwrap();
             mode(&dir.join("orders"), 0o644);
         });
+        let other = told(|dir, config| {
+            client(dir, config);
+            std::fs::write(dir.join("orders"), "canary").unwrap();
+            mode(&dir.join("orders"), 0o600);
+        });
+        insta::assert_snapshot!(other.concat(), @"clients[0].secrets[0].file: DIR/orders: no secret of a client");
         insta::assert_snapshot!(open.concat(), @"clients[0].secrets[0].file: DIR/orders: open to other users (mode 0644); close it: chmod 600 'DIR/orders'");
     }
 

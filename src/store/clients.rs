@@ -234,7 +234,7 @@ impl Write {
         read::one_at(self.connection(), now, id).await
     }
 
-    async fn insert_client(&mut self, new: &Registration) -> Result<(), StoreError> {
+    pub(super) async fn insert_client(&mut self, new: &Registration) -> Result<(), StoreError> {
         const INSERT: &str = "INSERT INTO clients (id, display_name, audience, token_audiences, return_urls, \
             access_ttl, idle_ttl, absolute_ttl, refresh_grace, max_per_user, disabled, version, create_time, update_time, \
             etag) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14)";

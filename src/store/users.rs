@@ -217,7 +217,7 @@ impl ProfileChange {
 }
 
 impl Write {
-    async fn insert_user(&mut self, new: &NewUser) -> Result<(), StoreError> {
+    pub(super) async fn insert_user(&mut self, new: &NewUser) -> Result<(), StoreError> {
         const INSERT: &str = "INSERT INTO users (id, external_id, email, email_canonical, email_verified, user_name, \
             user_name_canonical, display_name, state, version, roles_at, floor, floor_at, floor_cause, create_time, \
             update_time, etag) \
@@ -290,7 +290,7 @@ async fn created_by(connection: &mut SqliteConnection, request_id: Uuid) -> Resu
 }
 
 /// What of a profile another user has. Looked up, because SQLite does not name the constraint that an insert broke.
-async fn taken(
+pub(super) async fn taken(
     connection: &mut SqliteConnection,
     user: UserId,
     profile: &Profile,

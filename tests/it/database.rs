@@ -24,6 +24,7 @@ impl Database {
             "users" => "SELECT count(*) FROM users",
             "vault" => "SELECT count(*) FROM vault",
             "changes" => "SELECT count(*) FROM changes",
+            "audit" => "SELECT count(*) FROM audit",
             other => panic!("{other}"),
         };
         sqlx::query_scalar(count).fetch_one(&mut self.0).await.unwrap()

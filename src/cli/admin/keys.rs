@@ -19,8 +19,8 @@ pub(super) async fn run(caller: &Caller, command: Keys) -> Result<Answer, Failur
             let text = render_rotated(&answer.key.clone().unwrap_or_default(), &caller.output.view(&caller.clock));
             Ok(Answer::new(answer, text))
         }
-        Keys::Retire { key, immediately } => {
-            let request = RetireKeyRequest { id: key, immediately };
+        Keys::Retire { kid, immediately } => {
+            let request = RetireKeyRequest { id: kid, immediately };
             let answer = caller.admin(request, async |mut client, request| client.retire_key(request).await).await?;
             let text = render_retired(&answer.key.clone().unwrap_or_default(), &caller.output.view(&caller.clock));
             Ok(Answer::new(answer, text))

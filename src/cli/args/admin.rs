@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::clients::Clients;
-use super::{ClientArgs, help};
+use super::{ClientArgs, ServeArgs, help};
 
 #[derive(Args)]
 pub(in crate::cli) struct AdminArgs {
@@ -45,9 +45,31 @@ pub(in crate::cli) enum Area {
     /// End everybody's sessions: everybody signs in again
     #[command(after_help = help::FENCE)]
     Fence(Fence),
+    /// Make the first administrator and the first client, before the server starts
+    #[command(after_help = help::BOOTSTRAP)]
+    Bootstrap(Box<BootstrapArgs>),
     /// Show version, schema and how current the server's knowledge is
     #[command(after_help = help::SERVER)]
     Server,
+}
+
+/// Takes the flags of the server too, since it opens the server's store.
+#[derive(Args)]
+pub(in crate::cli) struct BootstrapArgs {
+    /// The administrator's user name
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    pub(in crate::cli) user: String,
+    /// A file with the password, readable by you alone; without it, it is asked for
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) password_file: Option<PathBuf>,
+    /// The id of the first client; its secret is read from --client-secret-file, or made and put there
+    #[arg(long, value_name = "ID")]
+    pub(in crate::cli) client: Option<String>,
+    /// A role that the client holds; may be repeated [default: postern.front, postern.backend]
+    #[arg(long, value_name = "ROLE", requires = "client")]
+    pub(in crate::cli) client_role: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) serve: ServeArgs,
 }
 
 #[derive(Subcommand)]
@@ -292,7 +314,8 @@ pub(in crate::cli) enum Keys {
     /// Take a key out of service: by plan, or at once if it leaked
     Retire {
         /// The key, as `postern admin keys list` shows it
-        key: String,
+        #[arg(value_name = "KEY")]
+        kid: String,
         /// Refuse its tokens now; you will have to refresh, too
         #[arg(long)]
         immediately: bool,

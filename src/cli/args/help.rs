@@ -288,6 +288,16 @@ Examples:
 
 Next: man postern-admin-users-create";
 
+pub(super) const BOOTSTRAP: &str = "\
+For a production server, which makes nobody up. Reads the server's settings and writes its store once, while no server
+runs on it; refused when there is an administrator.
+
+Examples:
+  postern admin bootstrap --config /etc/postern/postern.toml
+  postern admin bootstrap --client web --client-secret-file /run/secrets/web --password-file /run/secrets/admin
+
+Next: start the server, then  postern login admin --client-secret-file /run/secrets/web";
+
 pub(super) const SERVER: &str = "\
 Examples:
   postern admin server

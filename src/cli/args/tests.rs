@@ -46,7 +46,7 @@ fn help_of_use() {
 
 #[test]
 fn help_of_administration() {
-    let areas = ["users", "roles", "policy", "bindings", "clients", "explain", "keys", "fence", "server"];
+    let areas = ["users", "roles", "policy", "bindings", "clients", "explain", "keys", "bootstrap", "fence", "server"];
     insta::assert_snapshot!(format!("{}{}", help_of(&["admin"]), areas.map(|area| help_of(&["admin", area])).concat()));
 }
 

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use super::{DONE, Outcome, REFUSED, Served, command, finish, folder};
+use super::{DONE, Outcome, Person, REFUSED, Served, command, finish, folder};
+use crate::database::Database;
 use crate::support::files_below;
 
 const ISSUER: &str = "https://auth.postern.dev";
@@ -171,4 +172,78 @@ fn a_check_shows_no_secret() {
     let shown = finish(&mut json, "").ends_with(DONE);
     assert!(!format!("{}{}", shown.stdout, shown.stderr).contains("AAECAw"));
     assert_eq!(files_below(empty.path()).len(), 0);
+}
+
+#[test]
+fn the_first_administrator_and_client_are_written_once() {
+    let site = Site::new();
+    site.secret("password", "a password of some length\n");
+    let at = |name: &str| site.path(name).display().to_string();
+    let (password, secret) = (at("password"), at("web.secret"));
+    let bootstrap = ["admin", "bootstrap", "--password-file", &password];
+    let client = ["--client", "web", "--client-secret-file", &secret];
+
+    // Whatever is refused writes nothing that stands in the way.
+    site.run(&[&bootstrap[..], &client, &["--client-role", "postern.frnot"]].concat())
+        .ends_with(REFUSED)
+        .complains("no role `postern.frnot`");
+    site.run(&[&bootstrap[..], &["--client", "web"]].concat()).ends_with(REFUSED).complains("--client-secret-file");
+    site.secret("short", "short\n");
+    site.run(&["admin", "bootstrap", "--password-file", &at("short")]).ends_with(REFUSED).complains("at least 15");
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).unwrap();
+    site.run(&bootstrap).ends_with(REFUSED).complains("open to other users");
+    site.secret("password", "a password of some length\n");
+
+    let made = site.run(&[&bootstrap[..], &client].concat()).ends_with(DONE).says("Created administrator admin");
+    let held = std::fs::read_to_string(&secret).unwrap();
+    assert!(held.starts_with("pcs_") && !format!("{}{}", made.stdout, made.stderr).contains(held.trim_end()));
+    assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    for again in [&bootstrap[..], &[&bootstrap[..], &["--user", "second"]].concat()] {
+        site.run(again).ends_with(REFUSED).complains("there is an administrator already");
+    }
+
+    let served = site.serve();
+    assert!(!served.log().contains("admin bootstrap"), "{}", served.log());
+    site.run(&bootstrap).ends_with(REFUSED).complains("Stop the server first");
+    let person = Person::at(served.url());
+    let known = |words: &str| format!("{words} --client-secret-file {secret}");
+    person.types("a password of some length", &known("login admin")).ends_with(DONE);
+    person.does(&known("verify --require postern:users:write")).ends_with(DONE).says("ALLOW");
+    // Nobody acts for a call without a credential here.
+    person.does("verify").ends_with(REFUSED).complains("client");
+    assert_eq!(served.end(Signal::TERM), Some(DONE));
+}
+
+#[tokio::test]
+async fn what_bootstrap_makes_is_audited_and_what_it_refuses_is_not_made() {
+    let site = Site::new();
+    site.secret("password", "a password of some length\n");
+    let path = |name: &str| site.path(name).display().to_string();
+    let (password, secret) = (path("password"), path("web.secret"));
+    let all = ["admin", "bootstrap", "--password-file", &password, "--client", "web", "--client-secret-file", &secret];
+    site.run(&[&all[..], &["--client-role", "postern.frnot"]].concat()).ends_with(REFUSED);
+    let mut database = Database::open(&site.path("data/postern.db")).await;
+    assert_eq!((database.count("users").await, database.count("audit").await), (0, 0));
+    site.run(&all).ends_with(DONE);
+    assert_eq!(database.audited("sys_bootstrap").await, 1);
+    assert_eq!(database.audited("client_created").await, 1);
+    site.run(&all).ends_with(REFUSED);
+    assert_eq!((database.count("users").await, database.count("audit").await), (1, 2));
+}
+
+#[test]
+fn the_password_may_be_piped_and_the_secret_brought_along() {
+    let site = Site::new();
+    let secret = format!("pcs_{}", "A".repeat(43));
+    site.secret("web.secret", &secret);
+    let path = site.path("web.secret").display().to_string();
+    let mut bootstrap = command(site.0.path());
+    bootstrap.args(["admin", "bootstrap", "--user", "kim", "--client", "web", "--client-secret-file", &path]);
+    finish(&mut bootstrap, "a password of some length").ends_with(DONE).says("Created administrator kim");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), secret);
+    let served = site.serve();
+    let person = Person::at(served.url());
+    let login = format!("login kim --client-secret-file {path}");
+    person.types("a password of some length", &login).ends_with(DONE);
+    assert_eq!(served.end(Signal::TERM), Some(DONE));
 }
