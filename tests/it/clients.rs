@@ -145,13 +145,16 @@ async fn two_credentials_are_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_credential_nobody_calls() {
     let front = config_client("web", &random_secret());
-    let server = Server::start_with(|config| {
-        quick(config);
-        config.profile = Profile::Production;
-        config.issuer.url = Some("https://id.example".to_owned());
-        config.clients = vec![front];
-    })
-    .await;
+    // What production does not make, development has made.
+    let server = Server::quick().await;
+    let server = server
+        .restart_with(|config| {
+            quick(config);
+            config.profile = Profile::Production;
+            config.issuer.url = Some("https://id.example".to_owned());
+            config.clients = vec![front];
+        })
+        .await;
     let messages = messages(&server, "019a8c1e-0000-7000-8000-00000000b7f3", &pb::TokenPair::default());
     for rpc in rpcs() {
         for message in [messages[rpc.name.as_str()].clone(), Vec::new()] {

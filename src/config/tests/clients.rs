@@ -44,7 +44,7 @@ fn every_refusal_of_a_client() {
     };
     insta::assert_snapshot!(second("secrets = [{ file = '/b' }]"), @r#"postern.toml:16  clients[2].id  missing  id = "orders""#);
     insta::assert_snapshot!(second("id = 'orders'\nsecrets = [{ file = '/b' }]"), @r#"postern.toml:17  clients[2].id  "orders" is another client's, in postern.toml:2  an id of its own"#);
-    insta::assert_snapshot!(second("id = 'dev'\nsecrets = [{ file = '/b' }]"), @r#"postern.toml:17  clients[2].id  "dev" is the development client  another name"#);
+    insta::assert_snapshot!(second("id = 'dev'\nsecrets = [{ file = '/b' }]"), @r#"postern.toml:17  clients[2].id  "dev" belongs to Postern itself  another name"#);
     insta::assert_snapshot!(second("id = '01a204c2-f63e-728b-872b-c13427e59c27'\nsecrets = [{ file = '/b' }]"), @r#"postern.toml:17  clients[2].id  "01a204c2-f63e-728b-872b-c13427e59c27" would pass for a user's id  a name"#);
     insta::assert_snapshot!(second("id = 'Orders API'\nsecrets = [{ file = '/b' }]"), @r#"postern.toml:17  clients[2].id  "Orders API" is no client's id  1 to 64 of a-z, 0-9 and -"#);
     insta::assert_snapshot!(second("id = 'b'"), @r#"postern.toml:16  clients[2].secrets  nothing proves it: neither a certificate nor a secret  secrets = [{ file = "…" }]"#);
