@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
@@ -51,6 +51,13 @@ impl SecretSource {
     }
 }
 
+/// Of a file that root gave to this process by way of a group, as Kubernetes does with `fsGroup`, the group may read.
+fn is_open_to_others(mode: u32, owner: u32, own_user: u32) -> bool {
+    let by_group_of_root = owner == 0 && own_user != 0;
+    let allowed = if by_group_of_root { 0o740 } else { 0o700 };
+    mode & 0o777 & !allowed != 0
+}
+
 fn open_file(path: &Path) -> Result<SecretString, SecretError> {
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => SecretError::Missing { path: path.to_owned() },
@@ -64,7 +71,7 @@ fn open_file(path: &Path) -> Result<SecretString, SecretError> {
     // Asked of the open file: the path may name another one by now.
     let metadata = file.metadata().map_err(unreadable)?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if is_open_to_others(mode, metadata.uid(), rustix::process::geteuid().as_raw()) {
         return Err(SecretError::Exposed { path: path.to_owned(), mode });
     }
     if metadata.len() > MAX_BYTES {
@@ -124,6 +131,23 @@ mod tests {
         assert!(matches!(absent, SecretError::Missing { .. }));
         insta::assert_snapshot!(absent, @"/nowhere/master.key: there is no such file");
         insta::assert_snapshot!(SecretSource::File("/".into()).open().unwrap_err(), @"/: not a regular file");
+    }
+
+    #[test]
+    fn a_group_may_read_what_root_gave_it() {
+        for (mode, owner, own_user, open) in [
+            (0o600, 1_000, 1_000, false),
+            (0o440, 1_000, 1_000, true),
+            (0o400, 0, 0, false),
+            (0o440, 0, 0, true),
+            (0o440, 0, 1_000, false),
+            (0o640, 0, 1_000, false),
+            (0o460, 0, 1_000, true),
+            (0o444, 0, 1_000, true),
+            (0o441, 0, 1_000, true),
+        ] {
+            assert_eq!(is_open_to_others(mode, owner, own_user), open, "{mode:o} of {owner} read by {own_user}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Death at any point under load. What was acknowledged holds afterwards; what was not is there whole or not at all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use postern::proto::admin::v1 as admin;
@@ -14,6 +14,8 @@ use crate::binary::Place;
 use crate::support::{PASSWORD, login_request, metadata, reason};
 use pb::auth_service_client::AuthServiceClient;
 
+/// Sign-ins and logouts, before the server is killed.
+const ACKNOWLEDGED_MIN: u64 = 12;
 const ROUNDS: u64 = 5;
 const WORKERS: usize = 4;
 
@@ -61,11 +63,12 @@ async fn create_user(channel: &Channel, access_token: &str, user_name: &str) {
 }
 
 /// Signs in, refreshes and logs out until the server is gone; answers all that it then believes.
-async fn work(channel: Channel, user_name: String, stop: Arc<AtomicBool>) -> Vec<Held> {
+async fn work(channel: Channel, user_name: String, stop: Arc<AtomicBool>, acknowledged: Arc<AtomicU64>) -> Vec<Held> {
     let mut all: Vec<Held> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let Ok(tokens) = login(&channel, &user_name, PASSWORD).await else { return all };
         all.push(Held { tokens, logged_out: None });
+        acknowledged.fetch_add(1, Ordering::Relaxed);
         for step in 0..6 {
             let Some(held) = all.last_mut() else { return all };
             // A device does not stop at an answer that was lost: it asks again after the server is back.
@@ -75,6 +78,7 @@ async fn work(channel: Channel, user_name: String, stop: Arc<AtomicBool>) -> Vec
                 held.logged_out = Some(false);
                 let Ok(_) = logout(&channel, &held.tokens.refresh_token).await else { return all };
                 held.logged_out = Some(true);
+                acknowledged.fetch_add(1, Ordering::Relaxed);
                 break;
             }
         }
@@ -121,12 +125,19 @@ async fn what_was_acknowledged_survives_a_server_that_is_killed_under_load() {
     }
     for round in 0..ROUNDS {
         let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::new(AtomicU64::new(0));
         let mut workers = JoinSet::new();
         for worker in 0..WORKERS {
-            workers.spawn(work(running.channel.clone(), format!("worker{worker}"), Arc::clone(&stop)));
+            let name = format!("worker{worker}");
+            workers.spawn(work(running.channel.clone(), name, Arc::clone(&stop), Arc::clone(&acknowledged)));
+        }
+        // However slow the machine is, there is something to lose.
+        while acknowledged.load(Ordering::Relaxed) < ACKNOWLEDGED_MIN {
+            assert!(!workers.is_empty());
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // Somewhere within a login, a refresh, a logout or a checkpoint.
-        tokio::time::sleep(Duration::from_millis(350 + 37 * round)).await;
+        tokio::time::sleep(Duration::from_millis(37 * round)).await;
         running.kill();
         stop.store(true, Ordering::Relaxed);
         let held: Vec<Held> = workers.join_all().await.into_iter().flatten().collect();
