@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern::clock::Clock;
-use postern::domain::client::San;
+use postern::domain::client::{Origin, Registration, San};
 use postern::proto::auth::v1::GetKeysRequest;
 use postern::proto::auth::v1::auth_service_client::AuthServiceClient;
 use postern::tls::{Protocol, ServerTls};
@@ -20,6 +20,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
+use crate::backstage;
 use crate::certificates::{Authority, Files, Leaf, Pair, certificate, dns, uri};
 use crate::support::Server;
 
@@ -168,6 +169,11 @@ async fn only_certificates_of_the_authority_are_let_in() {
     let required = Server::start_with(|config| config.tls = Some(files.tls(Some((&ca, true))))).await;
     let optional = Server::start_with(|config| config.tls = Some(files.tls(Some((&ca, false))))).await;
 
+    for server in [&required, &optional] {
+        let mtls_sans = vec!["orders.internal".parse().unwrap()];
+        let client = Registration { mtls_sans, ..Registration::new("orders".parse().unwrap(), Origin::Store) };
+        backstage::client_with(server, client).await;
+    }
     let good = || Leaf::client(vec![dns("orders.internal")]);
     let server_usage = Leaf { usage: ExtendedKeyUsagePurpose::ServerAuth, ..good() };
     for (what, pair) in [
