@@ -81,13 +81,13 @@ Examples:
 Exits with 0 if it serves, with 5 if not or if nobody answers.";
 
 pub(super) const MASTER_KEY: &str = "\
-A master key seals signing keys and sessions. A file may hold several; the line `current N` names the
-one that is used for what is new. A new key goes through three steps, so that no server ever meets what
+A master key seals signing keys and sessions. A file may hold several; the line `current N` names the \
+one that is used for what is new. A new key goes through three steps, so that no server ever meets what \
 it cannot open:
   known     on every server, not used:   postern master-key new --add FILE
-  used      for what is new:             change the line `current 1` to `current 2`, restart one by one
+  used      for what is new:             `current 2` in place of `current 1`; restart
   dropped   when nothing needs the old:  postern master-key status says when; take its line out
-Dropping a key early is the emergency stop: it ends exactly the sessions that were opened under it. The
+Dropping a key early is the emergency stop: it ends exactly the sessions that were opened under it. The \
 signing keys that it seals must be retired before.
 
 Examples:
@@ -223,7 +223,7 @@ Examples:
 Next: postern admin explain USER PERMISSION";
 
 pub(super) const CLIENTS: &str = "\
-A client is a program that calls the server: a front that signs people in, a backend that verifies. It proves itself by its
+A client is a program that calls the server: a front that signs people in, a backend that verifies. It proves itself by its \
 secret (`authorization: Bearer pcs_...`), by a name in its certificate, or by both; its roles say what it may call.
 
 Examples:
@@ -243,9 +243,9 @@ Examples:
 Exits with 0 if allowed, with 3 if not.";
 
 pub(super) const KEYS: &str = "\
-A key is published, signs once every cache has had time to see it (11 min by default), verifies for
+A key is published, signs once every cache has had time to see it (11 min by default), verifies for \
 70 min after the next one took over, and is gone then: nobody notices a rotation.
-A key that leaked is retired at once: its tokens are refused everywhere now, whoever was signed in
+A key that leaked is retired at once: its tokens are refused everywhere now, whoever was signed in \
 refreshes, and a new key signs 2 s later; until then Login and Refresh answer UNAVAILABLE with a delay.
 
 Examples:
@@ -289,12 +289,12 @@ Examples:
 Next: man postern-admin-users-create";
 
 pub(super) const BOOTSTRAP: &str = "\
-For a production server, which makes nobody up. Reads the server's settings and writes its store once, while no server
+For a production server, which makes nobody up. Reads the server's settings and writes its store once, while no server \
 runs on it; refused when there is an administrator.
 
 Examples:
   postern admin bootstrap --config /etc/postern/postern.toml
-  postern admin bootstrap --client web --client-secret-file /run/secrets/web --password-file /run/secrets/admin
+  postern admin bootstrap --client web --client-secret-file web.secret --password-file admin.password
 
 Next: start the server, then  postern login admin --client-secret-file /run/secrets/web";
 
