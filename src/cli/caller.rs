@@ -180,7 +180,8 @@ impl Caller {
     ) -> Result<R, Failure> {
         let signed_in = self.fresh().await?;
         let answer = match call(&signed_in).await {
-            Err(status) if reason_in(&status) == Some(Reason::TokenExpired) => {
+            // Invalid is also a token whose key was retired; the session lives on.
+            Err(status) if matches!(reason_in(&status), Some(Reason::TokenExpired | Reason::TokenInvalid)) => {
                 let renewed = self.renewed(&signed_in.access_token).await?;
                 call(&renewed).await
             }

@@ -22,8 +22,12 @@ impl View {
     /// `just now`, `3 min ago`, `in 2 h`; a dash where there is no time.
     pub(super) fn relative(&self, time: Option<&prost_types::Timestamp>) -> String {
         let Some(time) = time.map(instant) else { return "-".to_owned() };
-        let (ahead, distance) =
-            if time > self.now { (true, time.since(self.now)) } else { (false, self.now.since(time)) };
+        let (ahead, distance) = if time > self.now {
+            // The moment that the call took must not make ten minutes of eleven.
+            (true, time.since(self.now) + Duration::from_secs(1))
+        } else {
+            (false, self.now.since(time))
+        };
         match rough(distance) {
             None if ahead => "now".to_owned(),
             None => "just now".to_owned(),
