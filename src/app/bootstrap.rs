@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Config, SecretError, SecretSource, Store as Engine};
 use crate::domain::account::{Profile, UserName};
 use crate::domain::audit::{AuditEvent, AuditKind};
-use crate::domain::client::{ClientSecret, HeldSecret, Origin, Registration};
+use crate::domain::client::{ClientSecret, HeldSecret, Origin, Registration, is_reserved};
 use crate::domain::id::{ClientId, UserId};
 use crate::domain::password::{Password, PasswordRule};
 use crate::domain::permission::Scope;
@@ -51,6 +51,8 @@ pub enum BootstrapError {
     Done,
     #[error("the password {0}")]
     Password(#[from] PasswordRule),
+    #[error("the client id `{0}` belongs to Postern itself; choose another name")]
+    Reserved(ClientId),
     #[error("client `{0}` stands in [[clients]] already")]
     Declared(ClientId),
     #[error("the secret of the client cannot be used: {0}")]
@@ -66,6 +68,9 @@ pub enum BootstrapError {
 pub async fn bootstrap(config: &Config, plan: Bootstrap) -> Result<Bootstrapped, BootstrapError> {
     let password = Password::from_typed(plan.password.expose_secret())?;
     password.check_new(config.passwords.min_length)?;
+    if let Some(client) = plan.client.as_ref().filter(|client| is_reserved(&client.id)) {
+        return Err(BootstrapError::Reserved(client.id.clone()));
+    }
     if let Some(client) = &plan.client
         && config.clients.iter().any(|declared| declared.id == client.id)
     {

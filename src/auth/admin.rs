@@ -50,22 +50,39 @@ impl Auth {
         Err(AuthError::BeyondOwn { pattern: pattern.to_string() })
     }
 
-    /// Refuses an act on a principal who may do what its actor may not: who sets another's password can become them, and
-    /// so can who makes another's secret.
+    /// Refuses an act on a principal who may do what its actor may not.
     async fn stay_above(&self, act: &Act<'_>, target: &PrincipalId) -> Result<(), AuthError> {
         if act.caller.principal() == *target {
             return Ok(());
         }
         // Of one that is not there the change itself says so.
-        let held = match target {
-            PrincipalId::User(user) => self.store.owner(*user).await?.map(|(owner, ..)| owner.bindings),
-            PrincipalId::Client(client) => self.store.client(client).await?.map(|client| client.roles),
-        };
-        let Some(held) = held else { return Ok(()) };
+        let Some(held) = self.held_by(target).await? else { return Ok(()) };
         let now = self.store.now().await?;
         let current = self.current_roles(act.caller).await?;
         let beyond = guard::stronger(&current.policy, &held, &act.held(), now);
         self.stay_within(act, beyond.as_ref())
+    }
+
+    /// As [`Self::stay_above`], for acts after which the actor can be the other one: who sets another's password, makes
+    /// another's secret or says which names prove them. Since that does not end, what the actor holds must last as long.
+    async fn may_become(&self, act: &Act<'_>, target: &PrincipalId) -> Result<(), AuthError> {
+        self.stay_above(act, target).await?;
+        if act.caller.principal() == *target {
+            return Ok(());
+        }
+        let Some(held) = self.held_by(target).await? else { return Ok(()) };
+        let own = self.lasting_bindings(act.caller).await?;
+        let now = self.store.now().await?;
+        let current = self.current_roles(act.caller).await?;
+        let beyond = guard::outlasting(&current.policy, &held, &own, now);
+        self.stay_within(act, beyond.as_ref())
+    }
+
+    async fn held_by(&self, target: &PrincipalId) -> Result<Option<Vec<BoundRole>>, AuthError> {
+        Ok(match target {
+            PrincipalId::User(user) => self.store.owner(*user).await?.map(|(owner, ..)| owner.bindings),
+            PrincipalId::Client(client) => self.store.client(client).await?.map(|client| client.roles),
+        })
     }
 
     /// The roles as the store has them. What this replica has in memory may lack a role that another one just put, and

@@ -45,11 +45,9 @@ impl Auth {
         let wanted = policy.patterns_of(&bound.role);
         self.stay_within(&act, guard::beyond(&wanted, &held))?;
         // Who holds a role for an hour must not make it theirs for good.
-        if let Some(bindings) = self.lasting_bindings(caller).await? {
-            let lasting = guard::lasting(&bindings, bound.expires_at);
-            let held = policy.held_patterns(&lasting, tenant, self.store.now().await?);
-            self.stay_within(&act, guard::beyond(&wanted, &held))?;
-        }
+        let lasting = guard::lasting(&self.lasting_bindings(caller).await?, bound.expires_at);
+        let held = policy.held_patterns(&lasting, tenant, self.store.now().await?);
+        self.stay_within(&act, guard::beyond(&wanted, &held))?;
         let mut event = act.event(AuditKind::RoleGranted, self.clock.now());
         tell(&mut event, &bound.role, &bound.scope);
         event.detail.extend(bound.expires_at.map(|end| ("until", end.to_string())));

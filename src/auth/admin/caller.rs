@@ -50,14 +50,16 @@ impl Auth {
     }
 
     /// What the caller holds, with the end of each. A token does not say when its roles end; the store does.
-    pub(super) async fn lasting_bindings(&self, caller: &Caller) -> Result<Option<Vec<BoundRole>>, AuthError> {
-        Ok(match &caller.who {
+    /// Whoever is gone meanwhile holds nothing.
+    pub(super) async fn lasting_bindings(&self, caller: &Caller) -> Result<Vec<BoundRole>, AuthError> {
+        let stored = match &caller.who {
             Who::Person(identity) => self.store.owner(identity.user()).await?.map(|(owner, ..)| owner.bindings),
             Who::Client(client) if client.origin == Origin::Store => {
                 self.store.client(&client.id).await?.map(|client| client.roles)
             }
             Who::Client(client) => Some(client.roles.clone()),
-        })
+        };
+        Ok(stored.unwrap_or_default())
     }
 }
 

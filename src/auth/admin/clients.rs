@@ -86,6 +86,7 @@ impl Auth {
         self.may_change(&act, id).await?;
         if let Some(sans) = &change.mtls_sans {
             self.must_be_free(sans)?;
+            self.may_become(&act, &PrincipalId::Client(id.clone())).await?;
         }
         let mut event = act.event(AuditKind::ClientUpdated, self.clock.now());
         event.detail.push(("fields", change.fields().join(" ")));
@@ -109,6 +110,7 @@ impl Auth {
             let days = OVERLAP_MAX.as_secs() / 86_400;
             return Err(AuthError::field("overlap", format!("must be at most {days} days")));
         }
+        self.may_become(&act, &PrincipalId::Client(id.clone())).await?;
         let secret = ClientSecret::generate().map_err(AuthError::internal)?;
         let mut event = act.event(AuditKind::ClientSecretRotated, self.clock.now());
         event.detail.push(("overlap_seconds", overlap.as_secs().to_string()));

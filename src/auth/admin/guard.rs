@@ -67,6 +67,20 @@ pub(super) fn stronger(policy: &Policy, target: &[BoundRole], actor: &[BoundRole
     })
 }
 
+/// Something that `target` may do for longer than `actor`.
+pub(super) fn outlasting(
+    policy: &Policy,
+    target: &[BoundRole],
+    actor: &[BoundRole],
+    now: Timestamp,
+) -> Option<Pattern> {
+    target.iter().find_map(|bound| {
+        let tenant = bound.scope.tenant();
+        let wanted = policy.held_patterns([bound], tenant, now);
+        beyond(&wanted, &policy.held_patterns(&lasting(actor, bound.expires_at), tenant, now)).cloned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

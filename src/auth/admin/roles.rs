@@ -49,7 +49,7 @@ impl Auth {
             }
             let mut after: Vec<Role> = current.roles.iter().filter(|other| other.id != role.id).cloned().collect();
             after.push(role.clone());
-            self.stay_within_gain(&act, &current, &after)?;
+            self.stay_within_gain(&act, &current, &after).await?;
             // The guard looked at this very role, so it must still be the one that is replaced: what it granted before
             // may be granted again.
             match self.store.put_role(&role, stored_etag.as_deref(), &event).await {
@@ -126,7 +126,7 @@ impl Auth {
             if apply.expected_version.is_some_and(|expected| expected != current.version) {
                 return Err(AuthError::EtagMismatch);
             }
-            self.stay_within_gain(&act, &current, &apply.roles)?;
+            self.stay_within_gain(&act, &current, &apply.roles).await?;
             // As in `put_role`: what the guard compared with must still be there.
             match self.store.apply_policy(&apply.roles, Some(current.version), apply.validate_only, &event).await {
                 Ok(diff) => {
@@ -144,13 +144,17 @@ impl Auth {
     }
 
     /// Refuses roles that would grant something new which the actor does not hold everywhere.
-    fn stay_within_gain(&self, act: &Act<'_>, current: &CurrentRoles, after: &[Role]) -> Result<(), AuthError> {
+    async fn stay_within_gain(&self, act: &Act<'_>, current: &CurrentRoles, after: &[Role]) -> Result<(), AuthError> {
         let policy = Policy::compile(after, current.version).map_err(|why: RoleFault| AuthError::RoleGraph(why))?;
         let gained = guard::gained(
             &Roles { roles: &current.roles, policy: &current.policy },
             &Roles { roles: after, policy: &policy },
         );
         let held = current.policy.held_patterns(&act.held(), None, act.caller.at);
+        self.stay_within(act, guard::beyond(&gained, &held))?;
+        // A role has no end: who holds a pattern for an hour would write it into a role that is theirs for good.
+        let lasting = guard::lasting(&self.lasting_bindings(act.caller).await?, None);
+        let held = current.policy.held_patterns(&lasting, None, self.store.now().await?);
         self.stay_within(act, guard::beyond(&gained, &held))
     }
 }

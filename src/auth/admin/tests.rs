@@ -3,6 +3,7 @@
 mod access;
 mod bench;
 mod people;
+mod temporary;
 
 use std::time::Duration;
 

@@ -93,7 +93,7 @@ impl Auth {
         let act = Act::new(caller, "UpdateUser").on(id);
         self.permit(&act, WRITE, None)?;
         // Who can give a user another address can sign in as them by the mail that is sent there.
-        self.stay_above(&act, &PrincipalId::User(id)).await?;
+        self.may_become(&act, &PrincipalId::User(id)).await?;
         let mut event = act.event(AuditKind::UserUpdated, self.clock.now());
         event.detail.push(("fields", fields(&change).join(" ")));
         let (user, revision) = self.store.update_user(id, etag, change, &event).await.map_err(|why| match why {
@@ -141,7 +141,7 @@ impl Auth {
         note_due(&mut event, due);
         let hash = self.passwords.hash(password).await?;
         // Again: the hash waited in a queue, and meanwhile the user may have been given what the actor does not hold.
-        self.stay_above(&act, &PrincipalId::User(id)).await?;
+        self.may_become(&act, &PrincipalId::User(id)).await?;
         let set = self.store.set_password(id, hash.expose_secret(), due, &event).await;
         self.changed(set.map(|revision| Changed { changed: true, revision }), &event).await
     }

@@ -222,6 +222,11 @@ async fn what_bootstrap_makes_is_audited_and_what_it_refuses_is_not_made() {
     let (password, secret) = (path("password"), path("web.secret"));
     let all = ["admin", "bootstrap", "--password-file", &password, "--client", "web", "--client-secret-file", &secret];
     site.run(&[&all[..], &["--client-role", "postern.frnot"]].concat()).ends_with(REFUSED);
+    for reserved in ["dev", "offline"] {
+        let bootstrap = ["admin", "bootstrap", "--password-file", &password, "--client", reserved];
+        let refused = site.run(&[&bootstrap[..], &["--client-secret-file", &secret]].concat());
+        refused.ends_with(REFUSED).complains("belongs to Postern itself");
+    }
     let mut database = Database::open(&site.path("data/postern.db")).await;
     assert_eq!((database.count("users").await, database.count("audit").await), (0, 0));
     site.run(&all).ends_with(DONE);
