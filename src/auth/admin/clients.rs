@@ -7,12 +7,13 @@ use secrecy::SecretString;
 
 use crate::auth::Auth;
 use crate::auth::admin::caller::Caller;
-use crate::auth::admin::{Act, log_if, page};
+use crate::auth::admin::{Act, guard, log_if, page};
 use crate::auth::error::AuthError;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::Revision;
 use crate::domain::client::{ClientSecret, HeldSecret, Registration, San, is_reserved};
 use crate::domain::id::{ClientId, PrincipalId};
+use crate::domain::permission::Pattern;
 use crate::store::{ChangeClientError, Changed, ClientChange, CreateClientError};
 
 const READ: &str = "postern:clients:read";
@@ -42,6 +43,9 @@ impl Auth {
             return Err(AuthError::ClientTaken { what: "id" });
         }
         self.must_be_free(&new.mtls_sans)?;
+        if self.reaches_administration(&new.token_audiences) {
+            self.may_open_administration(&act)?;
+        }
         let secret = with_secret.then(ClientSecret::generate).transpose().map_err(AuthError::internal)?;
         let held = secret.as_ref().map(|secret| HeldSecret { digest: secret.digest(), ends_at: None });
         new.secrets = held.into_iter().collect();
@@ -88,6 +92,12 @@ impl Auth {
             self.must_be_free(sans)?;
             self.may_become(&act, &PrincipalId::Client(id.clone())).await?;
         }
+        if let Some(audiences) = &change.token_audiences
+            && self.reaches_administration(audiences)
+            && !self.store.client(id).await?.is_some_and(|before| self.reaches_administration(&before.token_audiences))
+        {
+            self.may_open_administration(&act)?;
+        }
         let mut event = act.event(AuditKind::ClientUpdated, self.clock.now());
         event.detail.push(("fields", change.fields().join(" ")));
         event.detail.extend(change.disabled.map(|disabled| ("disabled", disabled.to_string())));
@@ -95,6 +105,18 @@ impl Auth {
         let (client, revision) = self.store.update_client(id, etag, change, &event).await.map_err(refused)?;
         log_if(true, &event);
         Ok((client, self.seen(revision).await))
+    }
+
+    fn reaches_administration(&self, token_audiences: &[String]) -> bool {
+        token_audiences.contains(&self.rules.issuer)
+    }
+
+    /// Refuses who may not administer everything: a front whose tokens are for Postern itself could administer in the
+    /// name of everybody who signs in through it.
+    fn may_open_administration(&self, act: &Act<'_>) -> Result<(), AuthError> {
+        let all: Pattern = "postern:**".parse().map_err(AuthError::internal)?;
+        let held = act.caller.policy.held_patterns(&act.held(), None, act.caller.at);
+        self.stay_within(act, guard::beyond(std::slice::from_ref(&all), &held))
     }
 
     /// Makes a new secret; the one before works on for `overlap`.

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::bench::{Bench, ISSUER, check, password, role, to_keep};
+use super::bench::{self, Bench, ISSUER, beyond, check, password, role, to_keep};
 use crate::auth::admin::explain::{Explanation, Refusal, Subject};
 use crate::auth::error::AuthError;
+use crate::domain::client::Registration;
 use crate::domain::id::{PrincipalId, UserId};
 use crate::domain::key::KeyState;
 use crate::domain::session::TokenScope;
+use crate::store::ClientChange;
 use crate::verifier::TokenFault;
 
 fn told(explanation: &Explanation) -> Vec<String> {
@@ -160,4 +162,24 @@ async fn keys_and_the_replica_are_shown() {
     let info = auth.server_info(&admin).unwrap();
     assert_eq!((info.version, info.replica), (env!("CARGO_PKG_VERSION"), auth.replica));
     assert!(info.schema_version > 0 && !info.freshness.stale);
+}
+
+/// A front that gets tokens for Postern itself could administer in the name of whoever signs in through it.
+#[tokio::test]
+async fn only_who_administers_everything_opens_administration_to_a_front() {
+    let bench = Bench::new().await;
+    let admin = bench.sign_in("admin").await;
+    bench.put(&admin, role("registrar", &["postern:clients:*"], &[])).await;
+    bench.user("kim", &[("registrar", "")]).await;
+    let kim = bench.sign_in("kim").await;
+    let auth = &bench.auth;
+    let open = |id: &str| Registration { token_audiences: vec!["shop".into(), ISSUER.into()], ..bench::client(id) };
+    assert_eq!(beyond(auth.create_client(&kim, open("web"), false).await), "postern:**");
+    auth.create_client(&kim, bench::client("web"), false).await.unwrap();
+    let web = "web".parse().unwrap();
+    let change = || ClientChange { token_audiences: Some(vec![ISSUER.into()]), ..ClientChange::default() };
+    assert_eq!(beyond(auth.update_client(&kim, &web, None, change()).await), "postern:**");
+    // What somebody above them opened may stay open.
+    auth.update_client(&admin, &web, None, change()).await.unwrap();
+    auth.update_client(&kim, &web, None, change()).await.unwrap();
 }
