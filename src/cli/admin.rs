@@ -33,7 +33,7 @@ pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
     match &args.offline {
         Some(data_dir) => {
             let offline = offline::open(data_dir).await?;
-            let answer = act(&Caller::offline(&args.client, offline.admin())?, args.area).await;
+            let answer = act(&Caller::offline(&args.client, data_dir, offline.admin())?, args.area).await;
             offline.close().await;
             answer
         }

@@ -15,10 +15,12 @@ use tonic::{Request, Response, Status};
 use tower::ServiceExt as _;
 use tower::util::BoxCloneService;
 
-use super::args::ClientArgs;
-use super::failure::{Circumstances, Failure, reason_in};
+use super::args::{ClientArgs, DEFAULT_SERVER};
+use super::failure::{Circumstances, Failure, reason_in, refusal};
 use super::output::Output;
+use super::shell_word;
 use super::state::{Locked, SignedIn, States};
+use super::table::plain;
 use crate::app::InProcess;
 use crate::clock::Clock;
 use crate::config::SecretSource;
@@ -58,6 +60,8 @@ pub(super) struct Caller {
     /// Where administration has a port of its own; else as above.
     admin_server: Server,
     admin_channel: Channel,
+    /// What a next `admin` command needs on its line to get to the same place.
+    to_admin: String,
     /// Not everybody has a home: a container that only asks for health needs none.
     states: Result<States, Failure>,
     pub(super) clock: Clock,
@@ -77,6 +81,10 @@ impl Caller {
                 (admin_server, channel)
             }
         };
+        let to_admin = match &args.admin_server {
+            None => refusal::at(server.url()),
+            Some(_) => format!("{} --admin-server {}", refusal::at(server.url()), shell_word(admin_server.url())),
+        };
         let secret = args.client_secret_file.as_deref().map(client_secret).transpose()?;
         let (states, clock) = (States::of_this_person(), Clock::default());
         Ok(Self {
@@ -86,20 +94,46 @@ impl Caller {
             offline: None,
             admin_server,
             admin_channel,
+            to_admin,
             states,
             clock,
             output: args.output(),
         })
     }
 
-    /// Administration in this process; no server is asked.
-    pub(super) fn offline(args: &ClientArgs, admin: InProcess) -> Result<Self, Failure> {
-        Ok(Self { offline: Some(admin), ..Self::new(args)? })
+    /// Administration of this folder in this process; no server is asked, so nothing that is said of one is read.
+    pub(super) fn offline(args: &ClientArgs, data_dir: &Path, admin: InProcess) -> Result<Self, Failure> {
+        let nobody = ClientArgs {
+            server: DEFAULT_SERVER.to_owned(),
+            client_secret_file: None,
+            admin_server: None,
+            ca: None,
+            cert: None,
+            key: None,
+            json: args.json,
+        };
+        let to_admin = format!(" --offline {}", shell_word(&plain(&data_dir.display().to_string())));
+        Ok(Self { offline: Some(admin), to_admin, ..Self::new(&nobody)? })
     }
 
     /// As the state file names it.
     pub(super) fn server(&self) -> &str {
         self.server.url()
+    }
+
+    /// What a next command needs on its line to ask the same server.
+    pub(super) fn to_server(&self) -> String {
+        refusal::at(self.server())
+    }
+
+    /// The same for a next `admin` command.
+    pub(super) fn to_admin(&self) -> &str {
+        &self.to_admin
+    }
+
+    /// Whether no server is asked.
+    pub(super) const fn is_offline(&self) -> bool {
+        self.offline.is_some()
     }
 
     /// Whether what is sent could be read on the way.
@@ -188,7 +222,8 @@ impl Caller {
             answer => answer,
         };
         answer.map_err(|status| {
-            let around = Circumstances { server: server.url(), identifier: Some(&signed_in.identifier) };
+            let identifier = Some(signed_in.identifier.as_str());
+            let around = Circumstances { server: server.url(), sign_in_at: self.server(), identifier };
             Failure::of_call(&status, around)
         })
     }
@@ -237,7 +272,7 @@ impl Caller {
 
     /// Why a call failed, in words.
     pub(super) fn failure(&self, status: &Status, identifier: Option<&str>) -> Failure {
-        Failure::of_call(status, Circumstances { server: self.server(), identifier })
+        Failure::of_call(status, Circumstances { server: self.server(), sign_in_at: self.server(), identifier })
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Failure {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances<'a> {
     pub(super) server: &'a str,
+    /// Where people sign in, if administration has an address of its own.
+    pub(super) sign_in_at: &'a str,
     /// The name the person signs in with, if known.
     pub(super) identifier: Option<&'a str>,
 }

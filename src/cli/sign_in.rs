@@ -88,7 +88,7 @@ pub(super) async fn whoami(args: ClientArgs) -> Result<Answer, Failure> {
     let name = Some(signed_in.identifier);
     let text = match (&answer.principal, answer.decision()) {
         (Some(principal), Decision::Allow) => render_whoami(name.as_deref().unwrap_or_default(), principal, &view),
-        _ => verify::render(&answer, &Question { name, ..Question::default() }, &view),
+        _ => verify::render(&answer, &Question { name, to_server: caller.to_server(), ..Question::default() }, &view),
     };
     let exit = super::exit::Exit::of_decision(answer.decision());
     Ok(Answer::new::<VerifyResponse>(answer, text).with_exit(exit))

@@ -28,6 +28,9 @@ pub(super) struct Question {
     pub(super) require: Vec<String>,
     pub(super) ask: Vec<String>,
     pub(super) tenant: String,
+    /// What the commands that are advised need on their lines to ask the same server.
+    pub(super) to_server: String,
+    pub(super) to_admin: String,
 }
 
 pub(super) async fn run(args: VerifyArgs) -> Result<Answer, Failure> {
@@ -37,6 +40,8 @@ pub(super) async fn run(args: VerifyArgs) -> Result<Answer, Failure> {
         require: args.require.clone(),
         ask: args.ask.clone(),
         tenant: args.tenant.clone().unwrap_or_default(),
+        to_server: caller.to_server(),
+        to_admin: caller.to_admin().to_owned(),
     };
     let assurance = assurance(&args)?;
     let request = |access_token| request(access_token, &question, assurance);
@@ -121,7 +126,7 @@ pub(super) fn render(answer: &VerifyResponse, question: &Question, view: &View) 
             out.add(format_args!("{}   {}", paint.warn("UNAUTHENTICATED"), no_good(&refusal, question)));
         }
         Decision::StepUp => {
-            let sign_in = refusal::sign_in(question.name.as_deref());
+            let sign_in = sign_in(question);
             out.add(format_args!("{}   {name} must sign in {}. {sign_in}", paint.warn("STEP_UP"), needed(&refusal)));
         }
         Decision::Deny | Decision::Unspecified => {
@@ -154,9 +159,10 @@ fn how_to_grant(out: &mut Lines, missing: &Check, principal: Option<&Principal>,
         "" => "--everywhere".to_owned(),
         tenant => format!("--tenant {}", shell_word(&plain(tenant))),
     };
+    let at = &question.to_admin;
     let (role, allow) = (role_for(&missing.permission), shell_word(&plain(&missing.permission)));
-    out.add(format_args!("        To grant it:  postern admin roles put {role} --allow {allow}  # a new role"));
-    out.add(format_args!("                      postern admin bindings grant {whom} {role} {place}"));
+    out.add(format_args!("        To grant it:  postern admin roles put {role} --allow {allow}{at}  # a new role"));
+    out.add(format_args!("                      postern admin bindings grant {whom} {role} {place}{at}"));
 }
 
 /// A name for a role that would grant just this. Not with `:`, lest `postern.` come out, which is reserved.
@@ -165,11 +171,15 @@ fn role_for(permission: &str) -> String {
     shell_word(&plain(&name))
 }
 
+fn sign_in(question: &Question) -> String {
+    format!("{}{}", refusal::sign_in(question.name.as_deref()), question.to_server)
+}
+
 fn no_good(refusal: &Refusal, question: &Question) -> String {
     let (reason, wire) = (refusal.reason(), failure::wire_name(refusal.reason()));
     let why = refusal::short(reason).unwrap_or("the token is no good");
     match &question.name {
-        Some(name) => format!("{wire}: {why}. {}", refusal::sign_in(Some(name))),
+        Some(_) => format!("{wire}: {why}. {}", sign_in(question)),
         None => format!("{wire}: {why}"),
     }
 }

@@ -1,6 +1,8 @@
 //! `admin bindings`: who has which role where.
 
-use super::{PAGE, principal_id, scope};
+use std::collections::{BTreeSet, HashMap};
+
+use super::{CLIENT, PAGE, get_user, principal_id, scope};
 use crate::cli::args::admin::{Bindings, Place};
 use crate::cli::caller::Caller;
 use crate::cli::failure::Failure;
@@ -8,11 +10,16 @@ use crate::cli::output::Answer;
 use crate::cli::pages;
 use crate::cli::table::{Table, or_dash, plain};
 use crate::cli::view::{View, wire};
+use crate::domain::id::UserId;
 use crate::domain::time::Timestamp;
+use crate::proto::admin::v1::get_user_request::Key;
 use crate::proto::admin::v1::scope::Where;
 use crate::proto::admin::v1::{
     Binding, GrantRoleRequest, ListBindingsRequest, ListBindingsResponse, Scope, WithdrawRoleRequest,
 };
+
+/// Each is a call; whoever lists more reads ids.
+const NAMES_MAX: usize = 100;
 
 pub(super) async fn run(caller: &Caller, command: Bindings) -> Result<Answer, Failure> {
     match command {
@@ -36,7 +43,8 @@ async fn list(caller: &Caller, user: Option<String>, role: String, scope: Option
         Ok((answer.bindings, answer.next_page_token))
     };
     let (bindings, next_page_token) = pages::all(fetch).await?;
-    let text = render(&bindings, &caller.output.view(&caller.clock));
+    let names = names(caller, &bindings).await;
+    let text = render(&bindings, &names, &caller.output.view(&caller.clock));
     Ok(Answer::new(ListBindingsResponse { bindings, next_page_token }, text))
 }
 
@@ -103,19 +111,42 @@ fn place_of(scope: Option<&Scope>) -> String {
     }
 }
 
-fn render(bindings: &[Binding], view: &View) -> String {
+/// What people call the users of these bindings, as far as the server says it to whoever asks.
+async fn names(caller: &Caller, bindings: &[Binding]) -> HashMap<String, String> {
+    let ids = bindings.iter().flat_map(|binding| [&binding.principal_id, &binding.granted_by]);
+    let ids: BTreeSet<&String> = ids.filter(|id| id.parse::<UserId>().is_ok()).collect();
+    let mut names = HashMap::new();
+    for id in ids.into_iter().take(NAMES_MAX) {
+        let Ok(answer) = get_user(caller, Key::Id(id.clone())).await else { continue };
+        let user = answer.user.unwrap_or_default();
+        let name = [user.email, user.user_name].into_iter().find(|name| !name.is_empty());
+        names.extend(name.map(|name| (id.clone(), name)));
+    }
+    names
+}
+
+/// As these commands take it.
+fn who(id: &str, names: &HashMap<String, String>) -> String {
+    match names.get(id) {
+        Some(name) => name.clone(),
+        None if id.is_empty() || id.parse::<UserId>().is_ok() => or_dash(id),
+        None => format!("{CLIENT}{id}"),
+    }
+}
+
+fn render(bindings: &[Binding], names: &HashMap<String, String>, view: &View) -> String {
     if bindings.is_empty() {
         return "No bindings.\n".to_owned();
     }
     let mut table = Table::new(&["WHO", "ROLE", "WHERE", "UNTIL", "GRANTED", "BY"]);
     for binding in bindings {
         table.row([
-            binding.principal_id.clone(),
+            who(&binding.principal_id, names),
             binding.role.clone(),
             place_of(binding.scope.as_ref()),
             view.local(binding.expire_time.as_ref()),
             view.relative(binding.create_time.as_ref()),
-            or_dash(&binding.granted_by),
+            who(&binding.granted_by, names),
         ]);
     }
     table.render()
@@ -148,10 +179,15 @@ mod tests {
             granted_by: String::new(),
             ..Binding::default()
         };
+        let client = Binding { principal_id: "orders".to_owned(), ..binding(scope(None, true), None) };
         let bindings = [
             binding(scope(Some("acme".to_owned()), false), time("2026-03-02T18:00:00Z")),
             binding(scope(None, true), None),
+            client,
         ];
-        insta::assert_snapshot!(render(&bindings, &view_at("2026-03-01T12:00:00Z")));
+        let names = HashMap::from([(bindings[0].principal_id.clone(), "mira@example.com".to_owned())]);
+        let view = view_at("2026-03-01T12:00:00Z");
+        insta::assert_snapshot!(render(&bindings, &names, &view));
+        assert!(render(&bindings, &HashMap::new(), &view).contains("019a8c1e-0000-7000-8000-00000000b7f3  clerk"));
     }
 }

@@ -12,6 +12,7 @@ use crate::cli::args::admin::BootstrapArgs;
 use crate::cli::failure::Failure;
 use crate::cli::output::Answer;
 use crate::cli::prompt;
+use crate::cli::shell_word;
 use crate::cli::table::{Lines, plain};
 use crate::config::{Config, Loaded, SecretSource};
 use crate::domain::role::RoleId;
@@ -43,7 +44,7 @@ pub(super) async fn run(args: BootstrapArgs, caller: &ClientArgs) -> Result<Answ
     if let Some(secret) = &made.client_secret {
         text.add(format_args!("Its secret, shown this once:  {}", secret.expose_secret()));
     }
-    text.add("Next: start the server, then  postern login");
+    text.add(format_args!("Next: start the server, then  postern login {}", shell_word(&plain(&args.user))));
     let value = json!({ "user": { "id": made.user.to_string(), "userName": args.user }, "client": args.client });
     Ok(Answer::of_value(value, text.finish()))
 }

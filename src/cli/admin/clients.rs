@@ -47,7 +47,10 @@ async fn create(caller: &Caller, args: CreateClient) -> Result<Answer, Failure> 
     let client = answer.client.clone().unwrap_or_default();
     let told = tell(&answer.secret, file)?;
     let id = plain(&client.id);
-    let next = format!("Next: postern admin bindings grant client:{id} postern.front --everywhere\n");
+    // Who may ask tokens for something signs people in; who only is something asks about them.
+    let role = if client.token_audiences.is_empty() && !client.audience.is_empty() { "backend" } else { "front" };
+    let at = caller.to_admin();
+    let next = format!("Next: postern admin bindings grant client:{id} postern.{role} --everywhere{at}\n");
     let text = format!("Created client {id}.\n{}{told}{next}", render_client(&client));
     Ok(Answer::new(answer, text).with_secrets(shown(args.secret_file.is_none())))
 }

@@ -16,13 +16,15 @@ pub(super) async fn run(caller: &Caller, command: Keys) -> Result<Answer, Failur
         Keys::Rotate { algorithm } => {
             let request = RotateKeyRequest { algorithm };
             let answer = caller.admin(request, async |mut client, request| client.rotate_key(request).await).await?;
-            let text = render_rotated(&answer.key.clone().unwrap_or_default(), &caller.output.view(&caller.clock));
+            let (key, view) = (answer.key.clone().unwrap_or_default(), caller.output.view(&caller.clock));
+            let text = render_rotated(&key, caller.to_admin(), &view);
             Ok(Answer::new(answer, text))
         }
         Keys::Retire { kid, immediately } => {
             let request = RetireKeyRequest { id: kid, immediately };
             let answer = caller.admin(request, async |mut client, request| client.retire_key(request).await).await?;
-            let text = render_retired(&answer.key.clone().unwrap_or_default(), &caller.output.view(&caller.clock));
+            let (key, view) = (answer.key.clone().unwrap_or_default(), caller.output.view(&caller.clock));
+            let text = render_retired(&key, &caller.to_server(), caller.to_admin(), &view);
             Ok(Answer::new(answer, text))
         }
     }
@@ -64,26 +66,26 @@ fn render_keys(keys: &[Key], view: &View) -> String {
     table.render()
 }
 
-fn render_rotated(key: &Key, view: &View) -> String {
+fn render_rotated(key: &Key, at: &str, view: &View) -> String {
     let mut lines = Lines::default();
     let (id, algorithm) = (plain(&key.id), plain(&key.algorithm));
     let (signs, from) = (view.relative(key.sign_time.as_ref()), view.local(key.sign_time.as_ref()));
     lines.add(format_args!("Published {algorithm} key {id}. It signs {signs} ({from})."));
     lines.add("The one before it verifies until its last token is over. Nothing is left to do.");
-    lines.add("Next: postern admin keys list");
+    lines.add(format_args!("Next: postern admin keys list{at}"));
     lines.finish()
 }
 
-fn render_retired(key: &Key, view: &View) -> String {
+fn render_retired(key: &Key, at: &str, admin_at: &str, view: &View) -> String {
     let mut lines = Lines::default();
     let id = plain(&key.id);
     if key.state() == KeyState::Retired {
         lines.add(format_args!("Retired {id}. Its tokens are refused; whoever was signed in refreshes, you too."));
-        lines.add("Next: postern refresh");
+        lines.add(format_args!("Next: postern refresh{at}"));
     } else {
         let (gone, time) = (view.relative(key.retire_time.as_ref()), view.local(key.retire_time.as_ref()));
         lines.add(format_args!("{id} retires by plan, {gone} ({time}); the next key takes over before."));
-        lines.add(format_args!("If it leaked: postern admin keys retire {id} --immediately"));
+        lines.add(format_args!("If it leaked: postern admin keys retire {id} --immediately{admin_at}"));
     }
     lines.finish()
 }
@@ -113,10 +115,10 @@ mod tests {
     #[test]
     fn each_step_says_what_comes_next() {
         let view = view_at("2026-03-01T12:00:00Z");
-        insta::assert_snapshot!(render_rotated(&key(KeyState::Published, "2026-03-01T12:11:00Z", None), &view));
+        insta::assert_snapshot!(render_rotated(&key(KeyState::Published, "2026-03-01T12:11:00Z", None), "", &view));
         let until = Some("2026-03-01T13:21:00Z");
-        insta::assert_snapshot!(render_retired(&key(KeyState::Signing, "2026-03-01T11:00:02Z", until), &view));
+        insta::assert_snapshot!(render_retired(&key(KeyState::Signing, "2026-03-01T11:00:02Z", until), "", "", &view));
         let now = Some("2026-03-01T12:00:00Z");
-        insta::assert_snapshot!(render_retired(&key(KeyState::Retired, "2026-03-01T11:00:02Z", now), &view));
+        insta::assert_snapshot!(render_retired(&key(KeyState::Retired, "2026-03-01T11:00:02Z", now), "", "", &view));
     }
 }

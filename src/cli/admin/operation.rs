@@ -16,7 +16,7 @@ use crate::proto::admin::v1::explain_access_request::Subject;
 use crate::proto::admin::v1::{
     EndAllSessionsRequest, ExplainAccessRequest, ExplainAccessResponse, GetServerInfoRequest, GetServerInfoResponse,
 };
-use crate::proto::auth::v1::{Check, Reason};
+use crate::proto::auth::v1::{Check, GetKeysRequest, Reason};
 
 pub(super) async fn explain(caller: &Caller, args: Explain) -> Result<Answer, Failure> {
     let (name, permission, subject) = match (args.subject.as_slice(), args.token_stdin) {
@@ -43,14 +43,17 @@ pub(super) async fn explain(caller: &Caller, args: Explain) -> Result<Answer, Fa
 pub(super) async fn fence(caller: &Caller, args: Fence) -> Result<Answer, Failure> {
     let request = EndAllSessionsRequest { confirm: args.confirm, note: args.note };
     let answer = caller.admin(request, async |mut client, request| client.end_all_sessions(request).await).await?;
-    let text = "Ended everybody's sessions, yours too.\nNext: postern login\n".to_owned();
+    let text = format!("Ended everybody's sessions, yours too.\nNext: postern login{}\n", caller.to_server());
     Ok(Answer::new(answer, text))
 }
 
 pub(super) async fn server(caller: &Caller) -> Result<Answer, Failure> {
     let request = GetServerInfoRequest {};
     let answer = caller.admin(request, async |mut client, request| client.get_server_info(request).await).await?;
-    let text = render_server(&answer, caller.server());
+    // AdminService does not say it, and `fence --confirm` wants it.
+    let keys = caller.auth(GetKeysRequest {}, async |mut client, request| client.get_keys(request).await);
+    let issuer = if caller.is_offline() { None } else { keys.await.ok().map(|keys| keys.issuer) };
+    let text = render_server(&answer, caller.server(), issuer.as_deref());
     Ok(Answer::new(answer, text))
 }
 
@@ -74,7 +77,7 @@ fn render_explanation(answer: &ExplainAccessResponse, name: &str, check: &Check,
     out.finish()
 }
 
-fn render_server(answer: &GetServerInfoResponse, server: &str) -> String {
+fn render_server(answer: &GetServerInfoResponse, server: &str, issuer: Option<&str>) -> String {
     let freshness = answer.freshness.clone().unwrap_or_default();
     let knowledge = match (freshness.age, freshness.stale) {
         (None, _) => "current".to_owned(),
@@ -83,6 +86,7 @@ fn render_server(answer: &GetServerInfoResponse, server: &str) -> String {
     };
     let lines = [
         ("server", plain(server)),
+        ("issuer", or_dash(issuer.unwrap_or_default())),
         ("version", or_dash(&answer.version)),
         ("schema", answer.schema_version.to_string()),
         ("replica", or_dash(&answer.replica_id)),
@@ -120,9 +124,9 @@ mod tests {
     #[test]
     fn a_server_says_how_current_it_is() {
         let mut answer = GetServerInfoResponse { version: "0.1.0".to_owned(), schema_version: 1, ..Default::default() };
-        assert!(render_server(&answer, "http://x:1").contains("knowledge  current\n"));
+        assert!(render_server(&answer, "http://x:1", Some("https://auth")).contains("issuer     https://auth\n"));
         let age = Some(prost_types::Duration { seconds: 7, nanos: 0 });
         answer.freshness = Some(crate::proto::auth::v1::Freshness { age, stale: true, ..Default::default() });
-        assert!(render_server(&answer, "http://x:1").contains("knowledge  stale, 7 s behind\n"));
+        assert!(render_server(&answer, "http://x:1", None).contains("knowledge  stale, 7 s behind\n"));
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn apply(caller: &Caller, args: Apply) -> Result<Answer, Failur
     };
     let answer = caller.admin(request, async |mut client, request| client.apply_policy(request).await).await?;
     let dry_run_of = args.dry_run.then(|| args.file.display().to_string());
-    let text = render(&answer, dry_run_of.as_deref());
+    let text = render(&answer, dry_run_of.as_deref(), caller.to_admin());
     Ok(Answer::new(answer, text))
 }
 
@@ -118,7 +118,7 @@ fn export(roles: &[Role], format: FileFormat) -> Result<String, Failure> {
     text.map_err(|error| Failure::local(format!("the roles cannot be written as a file: {error}")))
 }
 
-fn render(answer: &ApplyPolicyResponse, dry_run_of: Option<&str>) -> String {
+fn render(answer: &ApplyPolicyResponse, dry_run_of: Option<&str>, at: &str) -> String {
     let (created, changed, deleted) = (answer.created.len(), answer.changed.len(), answer.deleted.len());
     let is_dry = dry_run_of.is_some();
     if created + changed + deleted == 0 {
@@ -148,7 +148,8 @@ fn render(answer: &ApplyPolicyResponse, dry_run_of: Option<&str>) -> String {
             "" => String::new(),
             revision => format!(" --expect {}", shell_word(&plain(revision))),
         };
-        out.add(format_args!("To do just this:  postern admin policy apply {}{revision}", shell_word(&plain(file))));
+        let file = shell_word(&plain(file));
+        out.add(format_args!("To do just this:  postern admin policy apply {file}{revision}{at}"));
     }
     out.finish()
 }
@@ -212,7 +213,7 @@ mod tests {
             policy_revision: "AbC".to_owned(),
             ..ApplyPolicyResponse::default()
         };
-        insta::assert_snapshot!(format!("{}\n{}", render(&answer, Some("roles.toml")), render(&answer, None)));
-        assert_eq!(render(&ApplyPolicyResponse::default(), None), "Nothing changed.\n");
+        insta::assert_snapshot!(format!("{}\n{}", render(&answer, Some("roles.toml"), ""), render(&answer, None, "")));
+        assert_eq!(render(&ApplyPolicyResponse::default(), None, ""), "Nothing changed.\n");
     }
 }

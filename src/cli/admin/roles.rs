@@ -61,7 +61,7 @@ async fn put(caller: &Caller, args: PutRole) -> Result<Answer, Failure> {
     let answer = caller.admin(request, async |mut client, request| client.put_role(request).await).await?;
     let role = answer.role.clone().unwrap_or_default();
     let id = shell_word(&plain(&role.id));
-    let next = format!("Next: postern admin bindings grant USER {id} --tenant TENANT\n");
+    let next = format!("Next: postern admin bindings grant USER {id} --tenant TENANT{}\n", caller.to_admin());
     let text = format!("Put role {}.\n{}{next}", plain(&role.id), render_role(&role));
     Ok(Answer::new(answer, text))
 }

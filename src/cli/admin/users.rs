@@ -103,10 +103,11 @@ async fn create(caller: &Caller, args: CreateUser) -> Result<Answer, Failure> {
     let name = name_of(&user);
     let will_change = if args.must_change { WILL_CHANGE } else { "" };
     let text = format!(
-        "Created {} (user {}).\n{will_change}Next: postern admin bindings grant {} ROLE --tenant TENANT\n",
+        "Created {} (user {}).\n{will_change}Next: postern admin bindings grant {} ROLE --tenant TENANT{}\n",
         plain(name),
         plain(&user.id),
         plain(&shell_word(name)),
+        caller.to_admin(),
     );
     Ok(Answer::new(answer, text))
 }

@@ -70,7 +70,7 @@ pub(super) fn advice(reason: Option<Reason>, code: Code, around: Circumstances<'
             ),
             _,
         )
-        | (None, Code::Unauthenticated) => Some(format!("{}{}", sign_in(around.identifier), at(around.server))),
+        | (None, Code::Unauthenticated) => Some(format!("{}{}", sign_in(around.identifier), at(around.sign_in_at))),
         (Some(Reason::PermissionMissing), _) => {
             Some("An administrator can tell why: postern admin explain USER PERMISSION".to_owned())
         }
@@ -82,7 +82,7 @@ pub(super) fn advice(reason: Option<Reason>, code: Code, around: Circumstances<'
         (Some(Reason::TenantRequired), _) => Some("Name a tenant: postern login --tenant TENANT".to_owned()),
         (Some(Reason::ClientUnauthenticated), _) => Some(
             "This speaks of the program that calls, not of you: this server wants a client's secret, with \
-             --client-secret-file FILE; ask who runs it"
+             --client-secret-file FILE, or its certificate, with --cert FILE and --key FILE; ask who runs it"
                 .to_owned(),
         ),
         (Some(Reason::ClientNotAllowed), _) => {
@@ -93,7 +93,7 @@ pub(super) fn advice(reason: Option<Reason>, code: Code, around: Circumstances<'
 }
 
 /// The server again, where it is not the one that is asked unless told otherwise.
-pub(super) fn at(server: &str) -> String {
+pub(in crate::cli) fn at(server: &str) -> String {
     if server == DEFAULT_SERVER { String::new() } else { format!(" --server {}", shell_word(&plain(server))) }
 }
 

@@ -5,7 +5,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::*;
 
-const AROUND: Circumstances<'static> = Circumstances { server: "http://127.0.0.1:7301", identifier: Some("admin") };
+const AROUND: Circumstances<'static> =
+    Circumstances { server: "http://127.0.0.1:7301", sign_in_at: "http://127.0.0.1:7301", identifier: Some("admin") };
 
 fn refused(code: Code, message: &str, reason: &str, metadata: &[(&str, &str)]) -> Status {
     let metadata: HashMap<_, _> = metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

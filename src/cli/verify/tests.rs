@@ -6,7 +6,13 @@ const ID: &str = "019a8c1e-0000-7000-8000-00000000b7f3";
 
 fn question(require: &[&str], ask: &[&str], tenant: &str) -> Question {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    Question { name: Some("admin".to_owned()), require: owned(require), ask: owned(ask), tenant: tenant.to_owned() }
+    Question {
+        name: Some("admin".to_owned()),
+        require: owned(require),
+        ask: owned(ask),
+        tenant: tenant.to_owned(),
+        ..Question::default()
+    }
 }
 
 fn answer(decision: Decision, refusal: Option<Refusal>) -> VerifyResponse {

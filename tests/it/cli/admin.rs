@@ -83,7 +83,12 @@ fn roles_and_bindings_hold_for_tokens_already_issued() {
         .says("by role clerk, pattern orders:refund");
     kim.does("verify --require orders:read --tenant acme").ends_with(DONE).says("by role clerk through reader");
     kim.does("verify --require orders:refund").ends_with(DENIED);
-    admin.does("admin bindings list --user kim").ends_with(DONE).says("clerk").says("in acme");
+    let listed = admin.does("admin bindings list --user kim").ends_with(DONE).says("clerk").says("in acme");
+    assert!(
+        listed.stdout.lines().any(|line| line.starts_with("kim ") && line.ends_with("  admin")),
+        "{}",
+        listed.stdout
+    );
     assert_eq!(admin.json("admin bindings list --role clerk", DONE)["bindings"].as_array().unwrap().len(), 1);
     admin.does("admin bindings list --everywhere").ends_with(DONE).says("postern.admin");
 
@@ -158,7 +163,7 @@ fn the_server_its_keys_and_the_fence() {
     admin.does(&format!("admin keys retire {kid}")).ends_with(DONE).says("retires by plan").says("--immediately");
     assert_eq!(admin.json(&format!("admin keys retire {kid}"), DONE)["key"]["state"], "KEY_STATE_SIGNING");
     admin.does("admin keys retire nobody").ends_with(REFUSED).complains("NOT_FOUND");
-    admin.does("admin server").ends_with(DONE).says(env!("CARGO_PKG_VERSION"));
+    admin.does("admin server").ends_with(DONE).says(env!("CARGO_PKG_VERSION")).says(served.issuer());
     assert_eq!(admin.json("admin server", DONE)["schemaVersion"], served.fact("store")["schema"]);
 
     admin.does("admin fence --confirm http://elsewhere").ends_with(REFUSED).complains("confirm");

@@ -72,8 +72,18 @@ async fn administration_elsewhere_is_found_by_its_flag() {
     let person = Person::at(format!("http://{}", server.grpc));
     person.types(&server.admin_password.clone().unwrap(), "login admin").ends_with(DONE);
     person.does("admin users list").ends_with(REFUSED).complains("--admin-server");
+    let there = format!("--admin-server http://{}", server.admin_port.unwrap());
+    person.does(&format!("admin users list {there}")).ends_with(DONE).says("admin");
+    // What is advised asks the same servers again; a sign-in is no matter of administration.
+    let flags = format!("--server http://{} {there}", server.grpc);
+    let created = person
+        .does(&format!("admin clients create orders --audience orders --no-secret --san orders.internal {there}"));
+    created.ends_with(DONE).says(&format!("grant client:orders postern.backend --everywhere {flags}\n"));
     person
-        .does(&format!("admin users list --admin-server http://{}", server.admin_port.unwrap()))
-        .ends_with(DONE)
-        .says("admin");
+        .does(&format!("verify --require orders:read {there}"))
+        .ends_with(DENIED)
+        .says(&format!("--everywhere {flags}\n"));
+    person.does(&format!("revoke --all {there}")).ends_with(DONE);
+    let refused = person.does(&format!("admin users list {there}")).ends_with(NOT_AUTHENTICATED);
+    refused.complains(&format!("postern login admin --server http://{}\n", server.grpc));
 }

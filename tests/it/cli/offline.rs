@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::{DONE, NOT_AUTHENTICATED, Person, REFUSED, Served, folder};
+use super::{DONE, NOT_AUTHENTICATED, Person, REFUSED, Served, finish, folder};
 use crate::database::Database;
 use crate::support::PASSWORD;
 
@@ -33,6 +33,12 @@ fn a_lost_administrator_password_is_set_anew_where_the_data_is() {
     offline(&person, &data, "", "bindings list --user mira").ends_with(DONE).says("offline");
     offline(&person, &data, "", "users disable admin").ends_with(REFUSED).complains("LAST_ONE");
     offline(&person, &data, "", "users list --json").ends_with(DONE).says("\"users\"");
+    let next = format!("grant kim ROLE --tenant TENANT --offline {}", data.display());
+    let mut elsewhere = person.command();
+    // What leads to a server is no matter here: it may be a file that only another folder has.
+    elsewhere.env("POSTERN_CA", "ca.crt").env("POSTERN_ADMIN_SERVER", "https://auth.example.com:7304");
+    elsewhere.args(["admin", "--offline"]).arg(&data).args(["users", "create", "kim"]);
+    finish(&mut elsewhere, PASSWORD).ends_with(DONE).says(&next);
 
     let served = Served::start(folder.path());
     person.server = served.url();
