@@ -8,6 +8,7 @@ mod generate;
 mod offline;
 mod process;
 mod production;
+mod walk_through;
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -165,11 +166,16 @@ impl Person {
 
     /// Pastes a line into a shell in which `postern` is on the path.
     fn pastes(&self, line: &str) -> Outcome {
+        finish(&mut self.shell(line), "")
+    }
+
+    fn shell(&self, script: &str) -> Command {
         let folder = Path::new(BINARY).parent().unwrap().display();
         let mut shell = Command::new("/bin/sh");
         shell.env_clear().envs(self.command().get_envs().filter_map(|(name, value)| Some((name, value?))));
         shell.env("PATH", format!("{folder}:/usr/bin:/bin")).current_dir(self.home.path());
-        finish(shell.arg("-c").arg(line), "")
+        shell.arg("-c").arg(script);
+        shell
     }
 
     /// The answer as JSON.
