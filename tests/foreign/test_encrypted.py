@@ -6,7 +6,6 @@ import json
 import pathlib
 import secrets
 import tempfile
-import time
 import unittest
 
 import grpc
@@ -14,7 +13,6 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from google.protobuf import timestamp_pb2
 from orders.v1 import orders_pb2
 from postern.admin.v1 import admin_pb2, admin_pb2_grpc
 from postern.auth.v1 import auth_pb2, auth_pb2_grpc

@@ -6,6 +6,7 @@ mod encrypted;
 mod first_minute;
 mod generate;
 mod offline;
+mod operator;
 mod process;
 mod production;
 mod walk_through;

@@ -24,7 +24,7 @@ use crate::backstage;
 use crate::certificates::{Authority, Files, Leaf, Pair, certificate, dns, uri};
 use crate::support::Server;
 
-async fn shake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn shake(address: SocketAddr, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
@@ -40,7 +40,7 @@ async fn is_let_in(address: SocketAddr, config: ClientConfig) -> bool {
 }
 
 /// A client as people write it.
-fn channel(files: &Files, address: SocketAddr, pair: Option<&Pair>) -> Channel {
+pub(crate) fn channel(files: &Files, address: SocketAddr, pair: Option<&Pair>) -> Channel {
     let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&files.authority.pem));
     if let Some(pair) = pair {
         tls = tls.identity(Identity::from_pem(&pair.certificate, &pair.key));

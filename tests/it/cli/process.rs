@@ -1,8 +1,9 @@
 //! Starting, stopping, and what stands in the way.
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{DONE, Person, REFUSED, Served, UNAVAILABLE, command, finish, folder, serve};
+use crate::frames::{ACK, END_HEADERS, GET_KEYS, GOAWAY, HEADERS, PING, Wire, call_headers, frame};
 
 #[test]
 fn a_signal_ends_the_server_and_a_second_start_keeps_everything() {
@@ -30,6 +31,27 @@ fn a_signal_ends_the_server_and_a_second_start_keeps_everything() {
     person.does("verify").ends_with(DONE).says("ALLOW");
     person.does("refresh").ends_with(DONE).says("the next pair");
     assert_eq!(second.end(Signal::TERM), Some(DONE));
+}
+
+#[tokio::test]
+async fn a_second_interrupt_does_not_wait_for_calls() {
+    let folder = folder();
+    let mut served = Served::start(folder.path());
+    let mut wire = Wire::open(served.fact("grpc")["address"].as_str().unwrap().parse().unwrap()).await;
+    // A call that begins and never goes on. The answer to the PING says that it was read.
+    wire.send(&frame(HEADERS, END_HEADERS, 1, &call_headers(GET_KEYS))).await.unwrap();
+    wire.send(&frame(PING, 0, 0, &[7; 8])).await.unwrap();
+    assert_eq!(wire.read_to(PING).await.unwrap().flags, ACK);
+
+    kill_process(Pid::from_child(&served.child), Signal::INT).unwrap();
+    wire.read_to(GOAWAY).await.expect("the connection ended before the call");
+    assert_eq!(served.child.try_wait().unwrap(), None, "it waits for the call");
+    assert_eq!(served.end(Signal::INT), Some(REFUSED));
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    assert!(log.contains("stopped at once: calls that had begun were cut off"), "{log}");
+
+    let again = Served::start(folder.path());
+    assert_eq!(again.end(Signal::TERM), Some(DONE));
 }
 
 #[test]
