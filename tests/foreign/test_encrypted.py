@@ -17,9 +17,9 @@ from orders.v1 import orders_pb2
 from postern.admin.v1 import admin_pb2, admin_pb2_grpc
 from postern.auth.v1 import auth_pb2, auth_pb2_grpc
 
-from examples import EXAMPLES, Program, in_shop, orders_at, people, start_backend
+from examples import EXAMPLES, SHOP, Program, in_shop, orders_at, people, start_backend
 from support import NO_PROXY, PASSWORD, Server, ServerCase, login_request
-from test_example_bff import Browser
+from test_example_bff import ACCESS, ORIGIN, Browser
 
 LIST = orders_pb2.ListOrdersRequest()
 REFUND = orders_pb2.RefundOrderRequest(order_id="acme-1")
@@ -116,6 +116,10 @@ class Encrypted(ServerCase):
         self.admin.GrantRole(admin_pb2.GrantRoleRequest(binding=binding), metadata=admin)
         return self.server.file(f"{client_id}.secret", secret.encode())
 
+    def wrong_secret(self):
+        """Of no client, and of the right form."""
+        return self.server.file("wrong.secret", f"pcs_{secrets.token_urlsafe(32)}".encode())
+
     def environment(self, secret):
         return {"POSTERN_CA": str(self.server.folder / "ca.crt"), "POSTERN_CLIENT_SECRET_FILE": str(secret)}
 
@@ -138,8 +142,7 @@ class Encrypted(ServerCase):
 
     def test_a_backend_that_proves_nobody_lets_nobody_in_and_blames_nobody(self):
         kim = self.login("kim", PASSWORD).access_token
-        stranger = "pcs_" + secrets.token_urlsafe(32)
-        wrong = self.server.file("wrong.secret", stranger.encode())
+        wrong = self.wrong_secret()
         for kind in ("rust", "python", "node"):
             with self.subTest(kind):
                 backend, _ = self.backend(kind, wrong)
@@ -149,26 +152,43 @@ class Encrypted(ServerCase):
                 # The backend's own trouble: never a word that sends kim to the sign-in or denies what kim may do.
                 self.assertIn(refused.code, (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL))
 
-    def test_the_example_for_browsers_signs_in_as_its_own_client(self):
-        backend = start_backend("node", self.server, **self.environment(self.backend_secret))
-        self.addCleanup(backend.stop)
-        origin = "https://shop.example"
+    def browser(self, secret):
+        """Of the example for browsers, which proves itself so; the backend behind it is always the right one."""
+        backend, _ = self.backend("node", self.backend_secret)
         bff = Program(
             ["node", str(EXAMPLES / "bff" / "server.js")],
             self.server,
             BFF_LISTEN="127.0.0.1:0",
-            BFF_ORIGIN=origin,
+            BFF_ORIGIN=ORIGIN,
             ORDERS_SERVER=backend.address,
-            **self.environment(self.front_secret),
+            **self.environment(secret),
         )
         self.addCleanup(bff.stop)
-        browser = Browser(bff.address)
-        status, _, _ = browser.login("kim", origin=origin)
-        self.assertEqual(status, 204)
-        token = jwt.decode(browser.cookies["__Host-access"], options={"verify_signature": False})
+        return Browser(bff.address)
+
+    def test_the_example_for_browsers_signs_in_as_its_own_client(self):
+        browser = self.browser(self.front_secret)
+        self.assertEqual(browser.login("kim")[0], 204)
+        token = jwt.decode(browser.cookies[ACCESS], options={"verify_signature": False})
         self.assertEqual(token["client_id"], "web")
-        status, _, _ = browser.send("GET", "/me")
-        self.assertEqual(status, 200)
+        self.assertEqual(browser.get(f"/me?shop={SHOP}")[1]["may"], ["orders:read", "orders:refund"])
+        refund = {"shop": SHOP, "order": "acme-1"}
+        self.assertEqual(browser.post("/api/refunds", refund)[0], 200)
+        self.assertEqual(browser.login("lee")[0], 204)
+        status, _, sent = browser.post("/api/refunds", refund)
+        self.assertEqual((status, sent), (403, []))
+
+    def test_a_front_that_proves_nobody_signs_nobody_in_and_nobody_out(self):
+        right, wrong = self.browser(self.front_secret), self.browser(self.wrong_secret())
+        status, _, sent = wrong.login("kim", away=True)
+        self.assertEqual((status, sent), (503, []))
+        # Who was signed in before is not blamed for it, whether there is a token to verify or one to renew.
+        self.assertEqual(right.login("kim")[0], 204)
+        wrong.cookies = dict(right.cookies)
+        self.assertEqual(wrong.get("/me", away=True)[::2], (503, []))
+        del wrong.cookies[ACCESS]
+        self.assertEqual(wrong.get(f"/api/orders?shop={SHOP}", away=True)[::2], (503, []))
+        self.assertEqual(right.get("/me")[0], 200)
 
     def test_a_certificate_proves_a_client_to_grpcio(self):
         kim = self.login("kim", PASSWORD).access_token
