@@ -247,27 +247,30 @@ pub async fn serve(
     }
 }
 
-/// Ctrl-C, or what a supervisor sends; caught from this call on, not from the first poll.
+/// Ctrl-C, or what a supervisor sends; caught from this call on, not from the first poll. The second future, Ctrl-C from
+/// then on, drives the first.
 fn signals() -> (impl Future<Output = ()>, impl Future<Output = ()>) {
-    let [interrupt, again, terminate] =
-        [SignalKind::interrupt(), SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-    let asked = async move {
+    let [mut interrupt, mut terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let stop = CancellationToken::new();
+    let asked = stop.clone().cancelled_owned();
+    let asked_again = async move {
+        // One listener hears both: to a second one that has yet to hear the first, two signals would be one.
         tokio::select! {
-            () = received(interrupt, 1) => {}
-            () = received(terminate, 1) => {}
+            biased;
+            () = received(&mut interrupt) => {}
+            () = received(&mut terminate) => {}
         }
         tracing::info!("stopping: calls that have begun may finish; Ctrl-C again ends them");
+        stop.cancel();
+        received(&mut interrupt).await;
     };
-    (asked, received(again, 2))
+    (asked, asked_again)
 }
 
-/// When the signal came for this time since it is listened for.
-async fn received(signal: io::Result<Signal>, time: usize) {
+async fn received(signal: &mut io::Result<Signal>) {
     match signal {
-        Ok(mut signal) => {
-            for _ in 0..time {
-                signal.recv().await;
-            }
+        Ok(signal) => {
+            signal.recv().await;
         }
         // Without a handler the signal ends the process by itself.
         Err(_) => std::future::pending().await,
