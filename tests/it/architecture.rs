@@ -44,6 +44,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Libraries that only some rooms may name.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
+    ("deadpool", &["store"]),
+    ("fred", &["vault"]),
     ("tokio_rustls", &["tls"]),
     ("webpki", &["tls"]),
     ("hyper", &["grpc", "http"]),
@@ -56,7 +58,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("argon2", &["auth"]),
     ("chacha20poly1305", &["vault"]),
     ("jsonwebtoken", &["verifier", "auth"]),
-    ("tokio", &["store", "auth", "tls", "listener", "grpc", "http", "app", "cli", "main", "readiness"]),
+    ("tokio", &["store", "vault", "auth", "tls", "listener", "grpc", "http", "app", "cli", "main", "readiness"]),
     ("async_trait", &["vault", "store", "grpc"]),
 ];
 

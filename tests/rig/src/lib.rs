@@ -1,0 +1,1 @@
+//! Private engines for tests: servers on free ports in temporary directories, and a network between that fails on command.
