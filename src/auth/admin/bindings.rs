@@ -3,7 +3,7 @@
 
 use crate::auth::Auth;
 use crate::auth::admin::caller::Caller;
-use crate::auth::admin::{Act, LAST_ADMINISTRATOR, guard, log_if, page};
+use crate::auth::admin::{Act, LAST_ADMINISTRATOR, log_if, page};
 use crate::auth::error::AuthError;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::Revision;
@@ -41,13 +41,7 @@ impl Auth {
         if !policy.has_role(&bound.role) {
             return Err(AuthError::NotFound { what: "role" });
         }
-        let held = policy.held_patterns(&act.held(), tenant, caller.at);
-        let wanted = policy.patterns_of(&bound.role);
-        self.stay_within(&act, guard::beyond(&wanted, &held))?;
-        // Who holds a role for an hour must not make it theirs for good.
-        let lasting = guard::lasting(&self.lasting_bindings(caller).await?, bound.expires_at);
-        let held = policy.held_patterns(&lasting, tenant, self.store.now().await?);
-        self.stay_within(&act, guard::beyond(&wanted, &held))?;
+        self.must_hold(&act, &policy, &policy.patterns_of(&bound.role), tenant, bound.expires_at).await?;
         let mut event = act.event(AuditKind::RoleGranted, self.clock.now());
         tell(&mut event, &bound.role, &bound.scope);
         event.detail.extend(bound.expires_at.map(|end| ("until", end.to_string())));

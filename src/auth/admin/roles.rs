@@ -150,11 +150,7 @@ impl Auth {
             &Roles { roles: &current.roles, policy: &current.policy },
             &Roles { roles: after, policy: &policy },
         );
-        let held = current.policy.held_patterns(&act.held(), None, act.caller.at);
-        self.stay_within(act, guard::beyond(&gained, &held))?;
         // A role has no end: who holds a pattern for an hour would write it into a role that is theirs for good.
-        let lasting = guard::lasting(&self.lasting_bindings(act.caller).await?, None);
-        let held = current.policy.held_patterns(&lasting, None, self.store.now().await?);
-        self.stay_within(act, guard::beyond(&gained, &held))
+        self.must_hold(act, &current.policy, &gained, None, None).await
     }
 }
