@@ -90,7 +90,7 @@ impl Auth {
         self.may_change(&act, id).await?;
         if let Some(sans) = &change.mtls_sans {
             self.must_be_free(sans)?;
-            self.may_become(&act, &PrincipalId::Client(id.clone())).await?;
+            self.may_become_client(&act, id).await?;
         }
         if let Some(audiences) = &change.token_audiences
             && self.reaches_administration(audiences)
@@ -119,6 +119,19 @@ impl Auth {
         self.must_hold(act, &current.policy, std::slice::from_ref(&all), None, None).await
     }
 
+    /// Refuses who says what proves a client, and could be it from then on. One whose tokens are for Postern itself is
+    /// worth what it opens, whatever its own roles are.
+    async fn may_become_client(&self, act: &Act<'_>, id: &ClientId) -> Result<(), AuthError> {
+        let principal = PrincipalId::Client(id.clone());
+        self.may_become(act, &principal).await?;
+        if act.caller.principal() != principal
+            && self.store.client(id).await?.is_some_and(|client| self.reaches_administration(&client.token_audiences))
+        {
+            self.may_open_administration(act).await?;
+        }
+        Ok(())
+    }
+
     /// Makes a new secret; the one before works on for `overlap`.
     pub async fn rotate_client_secret(
         &self,
@@ -132,7 +145,7 @@ impl Auth {
             let days = OVERLAP_MAX.as_secs() / 86_400;
             return Err(AuthError::field("overlap", format!("must be at most {days} days")));
         }
-        self.may_become(&act, &PrincipalId::Client(id.clone())).await?;
+        self.may_become_client(&act, id).await?;
         let secret = ClientSecret::generate().map_err(AuthError::internal)?;
         let mut event = act.event(AuditKind::ClientSecretRotated, self.clock.now());
         event.detail.push(("overlap_seconds", overlap.as_secs().to_string()));
