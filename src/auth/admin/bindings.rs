@@ -3,7 +3,7 @@
 
 use crate::auth::Auth;
 use crate::auth::admin::caller::Caller;
-use crate::auth::admin::{Act, LAST_ADMINISTRATOR, log_if, page};
+use crate::auth::admin::{Act, LAST_ADMINISTRATOR, guard, log_if, page};
 use crate::auth::error::AuthError;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::Revision;
@@ -68,6 +68,13 @@ impl Auth {
         let act = Act::new(caller, "WithdrawRole").on(principal);
         self.permit(&act, WRITE, scope.tenant())?;
         self.must_be_stored(principal)?;
+        // Whoever could strip somebody who may more would take them out as surely as by disabling them. Asked whether or
+        // not the role is bound: the answer must not tell.
+        if caller.principal() != *principal {
+            let policy = self.current_roles(caller).await?.policy;
+            let held = policy.held_patterns(&act.held(), scope.tenant(), caller.at);
+            self.stay_within(&act, guard::beyond(&policy.patterns_of(role), &held))?;
+        }
         let mut event = act.event(AuditKind::RoleWithdrawn, self.clock.now());
         tell(&mut event, role, scope);
         let Changed { changed, revision } =
