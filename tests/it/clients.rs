@@ -525,6 +525,54 @@ async fn audiences_are_the_clients_own() {
     refused(verify(&web, &for_orders, "").await, Code::InvalidArgument, "INVALID_FIELD");
 }
 
+/// What was taken away from a client is taken from its open sessions too: they end where they are, and go on once it is
+/// given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audience_that_is_taken_away_reaches_open_sessions() {
+    let server = Server::quick().await;
+    let root = server.someone().await.admin;
+    let audiences = |all: &[&str]| all.iter().map(|audience| (*audience).to_owned()).collect::<Vec<String>>();
+    let web = Registration { token_audiences: audiences(&["orders", &server.issuer]), ..registration("web") };
+    let web = backstage::client_with(&server, web).await;
+    allow(&server, "web", "postern.front").await;
+    let for_postern = sign_in_for(&server, &web, &[&server.issuer]).await.unwrap().refresh_token;
+    let for_both = sign_in_for(&server, &web, &["orders", &server.issuer]).await.unwrap().refresh_token;
+    let let_ask_for = async |all: &[&str]| {
+        let change = update("web", &["token_audiences"], |client| client.token_audiences = audiences(all));
+        server.admin(&root).update_client(change).await.unwrap();
+    };
+    let refresh = async |token: &str, options: Option<pb::TokenOptions>| {
+        let message =
+            pb::RefreshRequest { refresh_token: token.to_owned(), token_options: options, ..Default::default() };
+        Ok::<_, Status>(server.client().refresh(by(&web, message)).await?.into_inner())
+    };
+    let asking =
+        |all: &[&str], tenant: &str| Some(pb::TokenOptions { audiences: audiences(all), tenant: tenant.to_owned() });
+    let audience =
+        |answer: &pb::RefreshResponse| backstage::claims(&answer.tokens.as_ref().unwrap().access_token)["aud"].clone();
+
+    let_ask_for(&["orders"]).await;
+    for token in [&for_postern, &for_both] {
+        for options in [None, asking(&[], "acme"), asking(&[&server.issuer], "")] {
+            let status = refused(refresh(token, options).await, Code::InvalidArgument, "INVALID_FIELD");
+            let details = tonic_types::StatusExt::get_error_details(&status);
+            let faults = &details.bad_request().unwrap().field_violations;
+            assert!(faults[0].field.starts_with("token_options.audiences"), "{faults:?}");
+            assert!(faults[0].description.ends_with(": orders"), "{faults:?}");
+        }
+    }
+    // The sign-in itself is as good as it was: for what the client may still ask, and for all of it later.
+    let narrowed = refresh(&for_both, asking(&["orders"], "")).await.unwrap();
+    assert_eq!((narrowed.rotation(), audience(&narrowed)), (pb::Rotation::Advanced, serde_json::json!(["orders"])));
+    let_ask_for(&["orders", &server.issuer]).await;
+    let answer = refresh(&for_postern, None).await.unwrap();
+    assert_eq!(
+        (answer.rotation(), audience(&answer)),
+        (pb::Rotation::Advanced, serde_json::json!([server.issuer])),
+        "what was refused spent nothing"
+    );
+}
+
 /// A client's own limits, from memory at each use: a change counts for the next call.
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_are_the_clients_own() {

@@ -41,13 +41,7 @@ impl Auth {
         if !policy.has_role(&bound.role) {
             return Err(AuthError::NotFound { what: "role" });
         }
-        let held = policy.held_patterns(&act.held(), tenant, caller.at);
-        let wanted = policy.patterns_of(&bound.role);
-        self.stay_within(&act, guard::beyond(&wanted, &held))?;
-        // Who holds a role for an hour must not make it theirs for good.
-        let lasting = guard::lasting(&self.lasting_bindings(caller).await?, bound.expires_at);
-        let held = policy.held_patterns(&lasting, tenant, self.store.now().await?);
-        self.stay_within(&act, guard::beyond(&wanted, &held))?;
+        self.must_hold(&act, &policy, &policy.patterns_of(&bound.role), tenant, bound.expires_at).await?;
         let mut event = act.event(AuditKind::RoleGranted, self.clock.now());
         tell(&mut event, &bound.role, &bound.scope);
         event.detail.extend(bound.expires_at.map(|end| ("until", end.to_string())));
@@ -74,6 +68,13 @@ impl Auth {
         let act = Act::new(caller, "WithdrawRole").on(principal);
         self.permit(&act, WRITE, scope.tenant())?;
         self.must_be_stored(principal)?;
+        // Whoever could strip somebody who may more would take them out as surely as by disabling them. Asked whether or
+        // not the role is bound: the answer must not tell.
+        if caller.principal() != *principal {
+            let policy = self.current_roles(caller).await?.policy;
+            let held = policy.held_patterns(&act.held(), scope.tenant(), caller.at);
+            self.stay_within(&act, guard::beyond(&policy.patterns_of(role), &held))?;
+        }
         let mut event = act.event(AuditKind::RoleWithdrawn, self.clock.now());
         tell(&mut event, role, scope);
         let Changed { changed, revision } =
