@@ -37,7 +37,7 @@ fn bearer(secret: &str) -> String {
     format!("Bearer {secret}")
 }
 
-fn random_secret() -> String {
+pub(crate) fn random_secret() -> String {
     ClientSecret::generate().unwrap().text().expose_secret().to_owned()
 }
 
@@ -351,7 +351,7 @@ async fn replicas_learn() {
     becomes(Err((UNKNOWN.0, UNKNOWN.1.to_owned()))).await;
 }
 
-fn config_client(id: &str, secret: &str) -> config::Client {
+pub(crate) fn config_client(id: &str, secret: &str) -> config::Client {
     config::Client {
         id: id.parse().unwrap(),
         display_name: String::new(),
