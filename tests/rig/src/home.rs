@@ -26,6 +26,9 @@ for server in $(cat "$home"/ended/* 2>/dev/null); do
     done
     kill -KILL "$server"
 done
+# Of PostgreSQL's memory, all that outlasts its processes; see `postgres`.
+memory=$(sed -n '7s/.* //p' "$home/data/postmaster.pid")
+[ -z "$memory" ] || ipcrm -m "$memory"
 tries=0
 until rm -rf "$home" || [ $((tries += 1)) -gt 100 ]; do
     sleep 0.05

@@ -20,6 +20,7 @@ impl Postgres {
     /// Kills the whole server at once, as a machine that fails would.
     pub fn kill(&mut self) {
         self.process.take().expect("PostgreSQL is running").kill();
+        self.clear_away();
     }
 
     /// On the same port, with everything that was committed.
