@@ -7,6 +7,7 @@
 //! The user of this vault needs its own names and a few commands, and no more: `examples/redis-users.acl`.
 
 mod error;
+mod inspect;
 mod keys;
 mod link;
 mod replication;
@@ -31,6 +32,7 @@ use replication::Replication;
 use scripts::Script;
 
 pub use error::{RedisError, RedisFailure};
+pub use inspect::{Concern, Engine, Facts, NodeFacts, Version, faults};
 pub use settings::RedisSettings;
 
 /// All that one step may take, whatever it needs. What waits for a replica comes on top.
@@ -86,16 +88,12 @@ impl Vault for RedisVault {
         let place = slot_of(&name);
         let (value, end) = (Value::from(value), Value::from(end_millis(expires_at)));
         let answer = within_time(async {
-            match index {
-                Some(index) => {
-                    let args = vec![value, end, slot.key.as_str().into()];
-                    run(&self.waiting_link, &scripts::INSERT, &[name, index], args).await
-                }
-                None => {
-                    let args = vec![name.into(), value, "NX".into(), "PXAT".into(), end];
-                    self.waiting_link.call(Call { name: "SET", args, to: To::Slot(place) }).await
-                }
+            if let Some(index) = index {
+                let args = vec![value, end, slot.key.as_str().into()];
+                return run(&self.waiting_link, &scripts::INSERT, &[name, index], args).await;
             }
+            let args = vec![name.into(), value, "NX".into(), "PXAT".into(), end];
+            self.waiting_link.call(Call { name: "SET", args, to: To::Slot(place) }).await
         });
         let inserted = match answer.await? {
             Value::Integer(0) | Value::Null => false,
@@ -113,7 +111,7 @@ impl Vault for RedisVault {
         let name = self.keys.value(slot);
         let to = To::Slot(slot_of(&name));
         let answer = within_time(self.link.call(Call { name: "GET", args: vec![name.into()], to })).await?;
-        Ok(bytes_or_none(answer, "GET")?)
+        Ok(bytes_or_none(&answer, "GET")?)
     }
 
     async fn swap(&self, slot: &Slot, expected: &[u8], new: &[u8], expires_at: Timestamp) -> Result<Swap, VaultError> {
@@ -130,7 +128,7 @@ impl Vault for RedisVault {
         });
         match answer.await? {
             Value::Integer(1) => Ok(Swap::Swapped),
-            other => Ok(Swap::Lost(bytes_or_none(other, "a swap")?)),
+            other => Ok(Swap::Lost(bytes_or_none(&other, "a swap")?)),
         }
     }
 
@@ -138,18 +136,13 @@ impl Vault for RedisVault {
         let (name, index) = self.names(slot);
         let place = slot_of(&name);
         let answer = within_time(async {
-            match index {
-                Some(index) => {
-                    let args = vec![slot.key.as_str().into()];
-                    run(&self.waiting_link, &scripts::TAKE, &[name, index], args).await
-                }
-                None => {
-                    let to = To::Slot(place);
-                    self.waiting_link.call(Call { name: "GETDEL", args: vec![name.into()], to }).await
-                }
+            if let Some(index) = index {
+                return run(&self.waiting_link, &scripts::TAKE, &[name, index], vec![slot.key.as_str().into()]).await;
             }
+            let to = To::Slot(place);
+            self.waiting_link.call(Call { name: "GETDEL", args: vec![name.into()], to }).await
         });
-        let taken = bytes_or_none(answer.await?, "a take")?;
+        let taken = bytes_or_none(&answer.await?, "a take")?;
         if taken.is_some() {
             self.replication.wait(&self.waiting_link, place).await;
         }
@@ -203,7 +196,7 @@ async fn within_time(step: impl Future<Output = Result<Value, RedisFailure>>) ->
     tokio::time::timeout(STEP_TIME, step).await.unwrap_or(Err(RedisFailure::Late))
 }
 
-fn bytes_or_none(answer: Value, step: &'static str) -> Result<Option<Vec<u8>>, RedisFailure> {
+fn bytes_or_none(answer: &Value, step: &'static str) -> Result<Option<Vec<u8>>, RedisFailure> {
     match answer {
         Value::Null => Ok(None),
         Value::String(_) | Value::Bytes(_) => Ok(answer.as_bytes().map(<[u8]>::to_vec)),

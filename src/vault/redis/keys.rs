@@ -45,6 +45,12 @@ impl Keys {
         self.tagged(letter, partition)
     }
 
+    /// A name that is not ours, whatever the prefix.
+    pub(super) fn foreign(&self) -> String {
+        let first = if self.prefix.starts_with('x') { 'y' } else { 'x' };
+        format!("{first}{}", self.prefix)
+    }
+
     /// A brace would end the tag early, and two partitions could meet; an empty tag is no tag.
     fn tagged(&self, letter: char, partition: &str) -> String {
         let mut name = String::with_capacity(self.prefix.len() + partition.len() + 40);

@@ -66,6 +66,7 @@ pub(super) struct Live {
 }
 
 /// One command and where it belongs.
+#[derive(Clone)]
 pub(super) struct Call {
     pub(super) name: &'static str,
     pub(super) args: Vec<Value>,
@@ -100,14 +101,18 @@ impl Link {
         let mut state = self.state.clone();
         // The other end is gone only with the task, and then there never will be one.
         if state.wait_for(|state| matches!(state, State::Connected(_))).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
-    /// Sends once.
+    /// Sends once; and once more if it went to a node of a cluster that has it no more, and so has done nothing. By then the
+    /// driver knows the new one. In the middle of a slot's move that may not be so: then it has failed.
     pub(super) async fn call(&self, call: Call) -> Result<Value, RedisFailure> {
         let live = self.live()?;
-        let answer = live.call(call).await;
+        let mut answer = live.call(call.clone()).await;
+        if answer.as_ref().is_err_and(was_redirected) {
+            answer = live.call(call).await;
+        }
         if let Err(why) = &answer
             && is_doubtful(why)
         {
@@ -132,6 +137,11 @@ impl Live {
 
 fn command(name: &'static str, slot: Option<u16>) -> CustomCommand {
     CustomCommand::new_static(name, slot.map_or(ClusterHash::Random, ClusterHash::Custom), false)
+}
+
+/// What the driver makes of MOVED and ASK, since it is told to follow none.
+fn was_redirected(why: &DriverError) -> bool {
+    *why.kind() == ErrorKind::Routing && why.details() == "Too many redirections."
 }
 
 /// Whether this answer says that the other end is not, or no more, what it should be.
@@ -234,8 +244,8 @@ impl Live {
     /// Asks every node what it is, in its turn among all that was sent before. How many replicas the poorest has.
     async fn look(&self) -> Result<usize, String> {
         let mut looks = JoinSet::new();
-        for node in self.nodes.iter().cloned() {
-            let live = self.clone();
+        for node in &*self.nodes {
+            let (live, node) = (self.clone(), node.clone());
             looks.spawn(async move {
                 let call = Call { name: "ROLE", args: Vec::new(), to: To::Node(node.clone()) };
                 match tokio::time::timeout(LOOK_TIME, live.call(call)).await {

@@ -23,8 +23,6 @@ pub(super) const COMMAND_TIME: Duration = Duration::from_secs(1);
 const CONNECT_TIME: Duration = Duration::from_secs(1);
 /// More than this many commands that wait to be sent are too many: the next one fails at once.
 const QUEUE: usize = 10_000;
-/// How often a cluster may say that the key lies elsewhere.
-const REDIRECTIONS: u32 = 3;
 
 /// Where Redis is, and as whom to speak to it. Has no `Debug`: it holds a password.
 pub struct RedisSettings {
@@ -112,10 +110,10 @@ impl Recipe {
         ConnectionConfig {
             connection_timeout: CONNECT_TIME,
             internal_command_timeout: CONNECT_TIME,
-            // Sent once. The driver counts it as an attempt when a node says that the key lies elsewhere, and has done
-            // nothing. What was in flight on a lost connection fails all the same, since there is no policy for another.
-            max_command_attempts: if self.is_cluster() { 1 + REDIRECTIONS } else { 1 },
-            max_redirections: REDIRECTIONS,
+            // Sent once; and where a node of a cluster says that the key lies elsewhere, it is for us to send it there. The
+            // driver would follow an ASK on a shared connection and mix up its answers with those of others.
+            max_command_attempts: 1,
+            max_redirections: 0,
             max_command_buffer_len: QUEUE,
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
             ..ConnectionConfig::default()
@@ -126,27 +124,19 @@ impl Recipe {
 /// Verifies the certificate and the name in it; there is no way not to.
 fn connector(ca: Option<&Path>) -> Result<TlsConnector, RedisError> {
     let mut roots = RootCertStore::empty();
-    match ca {
-        Some(path) => {
-            let pem =
-                std::fs::read(path).map_err(|source| RedisError::CaUnreadable { path: path.to_owned(), source })?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let added = certificate
-                    .map_err(|why| why.to_string())
-                    .and_then(|certificate| roots.add(certificate).map_err(|why| why.to_string()));
-                added.or(Err(RedisError::NoCa { path: path.to_owned() }))?;
-            }
-            if roots.is_empty() {
-                return Err(RedisError::NoCa { path: path.to_owned() });
-            }
+    if let Some(path) = ca {
+        let pem = std::fs::read(path).map_err(|source| RedisError::CaUnreadable { path: path.to_owned(), source })?;
+        let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().unwrap_or_default();
+        roots.add_parsable_certificates(certificates);
+        if roots.is_empty() {
+            return Err(RedisError::NoCa { path: path.to_owned() });
         }
-        None => {
-            let native = load_native_certs();
-            roots.add_parsable_certificates(native.certs);
-            if roots.is_empty() {
-                let why = native.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
-                return Err(RedisError::NativeRoots(why));
-            }
+    } else {
+        let native = load_native_certs();
+        roots.add_parsable_certificates(native.certs);
+        if roots.is_empty() {
+            let why = native.errors.first().map_or_else(|| "there are none".to_owned(), ToString::to_string);
+            return Err(RedisError::NativeRoots(why));
         }
     }
     let provider = fred::rustls::crypto::aws_lc_rs::default_provider();

@@ -1,6 +1,9 @@
 //! The vault on real servers.
 
+mod outage;
+mod rights;
 mod server;
+mod space;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,14 +15,14 @@ use crate::clock::Clock;
 use crate::vault::conformance::{Time, conformance};
 
 /// A vault with its tasks, which end with the value.
-struct Bench<S> {
+struct Bench<S: Servers> {
     vault: RedisVault,
     server: Arc<S>,
     time: Shift<S>,
     stop: CancellationToken,
 }
 
-impl<S> Drop for Bench<S> {
+impl<S: Servers> Drop for Bench<S> {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -106,6 +109,14 @@ async fn bench_with<S: Servers>(server: Arc<S>, settings: RedisSettings) -> Benc
     let bench = Bench { vault, time: Shift { server: Arc::clone(&server), prefix }, server, stop };
     tokio::time::timeout(Duration::from_secs(30), bench.vault.connected()).await.unwrap();
     bench
+}
+
+fn at(kind: Kind, partition: &str, key: &str) -> Slot {
+    Slot { kind, partition: partition.into(), key: key.into() }
+}
+
+fn soon() -> Timestamp {
+    Clock::default().now() + Duration::from_mins(1)
 }
 
 mod redis {

@@ -100,13 +100,20 @@ impl Server {
         let port = free_port();
         let here = folder.path().display();
         let clear = if lines.iter().any(|line| line.starts_with("tls-port")) { 0 } else { port };
-        let common = format!("port {clear}\nbind 127.0.0.1\nsave \"\"\nappendonly no\ndir {here}\n");
+        let common = match binary.ends_with("redis-sentinel") {
+            true => format!("port {clear}\nbind 127.0.0.1\ndir {here}\n"),
+            false => format!("port {clear}\nbind 127.0.0.1\nsave \"\"\nappendonly no\ndir {here}\n"),
+        };
         let lines = lines.join("\n").replace("PORT", &port.to_string()).replace("DIR", &here.to_string());
         std::fs::write(folder.path().join("server.conf"), format!("{common}{lines}\n")).unwrap();
         let process = Mutex::new(run(&binary, folder.path()));
         let server = Self { port, binary, folder, process, login: Vec::new() };
         server.wait();
         server
+    }
+
+    pub(super) fn start_sentinel(lines: &[&str]) -> Self {
+        Self::start(PathBuf::from("redis-sentinel"), lines)
     }
 
     pub(super) fn logged_in(mut self, user: &str, password: &str) -> Self {
