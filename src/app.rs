@@ -4,6 +4,7 @@ mod bootstrap;
 mod check;
 mod clients;
 mod data_dir;
+mod engines;
 mod error;
 mod first_start;
 mod hardening;
@@ -46,7 +47,7 @@ pub use check::{Found, check};
 pub use error::StartError;
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
 pub use offline::Offline;
-pub use report::{SigningKeyReport, StartReport};
+pub use report::{SigningKeyReport, StartReport, StorePlace};
 
 pub use crate::grpc::InProcess;
 
@@ -64,7 +65,7 @@ pub struct App {
     connection_age: Duration,
     background: TaskTracker,
     stop_background: CancellationToken,
-    _data: DataDir,
+    _data: Option<DataDir>,
 }
 
 impl App {
@@ -72,12 +73,14 @@ impl App {
     /// password may go.
     pub async fn start(config: Config, clock: Clock, first: FirstPassword) -> Result<Self, StartError> {
         let began = clock.moment();
-        let mut data = DataDir::lock(&config.data_dir)?;
+        let mut data = data_dir(&config)?;
         let ports = Ports::open(&config, &clock)?;
-        data.sign().map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+        if let Some(data) = &mut data {
+            data.sign().map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+        }
 
-        let config::Store::Sqlite { path } = &config.store;
-        let store = Store::open(path, clock.clone()).await?;
+        let store = engines::store(&config, clock.clone()).await?;
+        let vault = engines::vault(&config, &store);
         let (masters, master_key_created) = first_start::master_keys(&config, &store).await?;
         let issuer = first_start::issuer(&config, &store).await?;
         let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
@@ -102,9 +105,11 @@ impl App {
         feed_task.load().await.map_err(internal)?;
 
         let passwords = Passwords::start(&hash_settings(&config.passwords)).map_err(internal)?;
-        let administrator = match config.profile {
-            Profile::Development => first_start::administrator(&store, &passwords, &data, first).await?,
-            Profile::Production => first_start::nobody_made_up(&store).await?,
+        let administrator = match &data {
+            Some(data) if config.profile == Profile::Development => {
+                first_start::administrator(&store, &passwords, data, first).await?
+            }
+            _ => first_start::nobody_made_up(&store).await?,
         };
         let (audit, audit_task) = Audit::new(store.clone());
         let signing = keyring.signing_or_next(clock.now()).map_err(internal)?;
@@ -112,6 +117,7 @@ impl App {
         let background = TaskTracker::new();
         let stop_background = CancellationToken::new();
         background.spawn(feed_task.run(stop_background.clone()));
+        background.spawn(store.clone().listen(stop_background.clone()));
         background.spawn(audit_task.run(stop_background.clone()));
         background.spawn(purge(store.clone(), stop_background.clone()));
         if let Some(tls) = ports.tls.clone() {
@@ -119,8 +125,8 @@ impl App {
         }
 
         let auth = Arc::new(Auth {
-            sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
-            challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
+            sessions: Sessions::new(Arc::clone(&vault), masters.sealer("session")),
+            challenges: Challenges::new(vault, masters.sealer("challenge")),
             summaries: masters.sealer("summary"),
             clients,
             rules: Rules {
@@ -149,7 +155,8 @@ impl App {
         let report = StartReport {
             version: env!("CARGO_PKG_VERSION"),
             profile: config.profile,
-            store_path: path.clone(),
+            store: engines::place(&config, &auth.store),
+            vault: engines::vault_place(&config),
             store_created: auth.store.created(),
             schema: auth.store.schema_version(),
             master_key_path: match &config.keys.master {
@@ -222,6 +229,12 @@ impl App {
         auth.store.close().await;
         outcome
     }
+}
+
+/// Where a store of our own is kept, or what development makes. A replica in production keeps nothing on its machine.
+fn data_dir(config: &Config) -> Result<Option<DataDir>, StartError> {
+    let keeps_nothing = config.profile == Profile::Production && matches!(config.store, config::Store::Postgres(_));
+    if keeps_nothing { Ok(None) } else { DataDir::lock(&config.data_dir).map(Some) }
 }
 
 fn internal(why: impl std::error::Error + Send + Sync + 'static) -> StartError {

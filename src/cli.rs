@@ -32,7 +32,7 @@ use output::{Answer, Output};
 
 /// Does what was asked, and tells it.
 pub async fn run(cli: Cli) -> Exit {
-    let Some(command) = cli.command else { return serve::run(cli.serve).await };
+    let Some(command) = cli.command else { return Box::pin(serve::run(cli.serve)).await };
     let output = match &command {
         Command::Config(args) => args.output(),
         Command::Health(args) => args.client.output(),

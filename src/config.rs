@@ -113,6 +113,21 @@ pub struct Tls {
 #[derive(Clone, Debug)]
 pub enum Store {
     Sqlite { path: PathBuf },
+    Postgres(Postgres),
+}
+
+/// A PostgreSQL server, which any number of replicas share.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    /// With user and password, so it is a secret as a whole.
+    pub url: SecretSource,
+    pub pool_size: usize,
+    /// A pooler hands connections to others after each transaction.
+    pub pooler: bool,
+    /// Whether a start brings the tables up to date, which the run-time role need not be allowed.
+    pub migrate: bool,
+    /// Who may do that, if it is another than the run-time role.
+    pub migrate_url: Option<SecretSource>,
 }
 
 /// Where sessions are kept.

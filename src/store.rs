@@ -5,12 +5,14 @@
 //! Each method is one statement or one transaction, and whatever it says of the time is the database's clock.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::domain::change::Revision;
+use crate::store::engine::{Pool, query};
 
 #[macro_use]
 mod sql;
@@ -19,8 +21,12 @@ mod audit;
 mod bindings;
 mod bootstrap;
 mod clients;
+mod connect;
+mod engine;
 mod feed;
 mod keys;
+mod listen;
+mod migrations;
 mod open;
 mod policy;
 mod purge;
@@ -40,6 +46,7 @@ mod testing;
 pub use bindings::{Binding, BindingFilter, BindingKey, GrantError, WithdrawError};
 pub use bootstrap::BootstrapError;
 pub use clients::{ChangeClientError, ClientChange, CreateClientError, LimitsChange};
+pub use connect::{ConnectError, PostgresSettings, ServerFacts};
 pub use feed::{FeedRead, Loaded};
 pub use keys::{KeyChange, KeyEvents, NewKey};
 pub use open::OpenError;
@@ -55,19 +62,38 @@ pub use vault::SqlVault;
 /// The store. Clones share its connections.
 #[derive(Clone)]
 pub struct Store {
-    /// One connection: SQLite has one writer at a time, and the pool's queue is fair where its lock is not.
-    writer: SqlitePool,
-    reader: SqlitePool,
+    /// On SQLite one connection, because it has one writer at a time, and the pool's queue is fair where its lock is not.
+    writer: Pool,
+    /// On PostgreSQL the same pool.
+    reader: Pool,
     /// The feed's own connection: slow questions of others must not make all verifiers stale.
-    follower: SqlitePool,
+    follower: Pool,
     clock: Clock,
-    /// The newest change that this process committed.
+    /// The newest change that this process committed; marked as new also when another process may have committed one.
     committed: watch::Sender<i64>,
+    /// The connection on which everything was loaded last. Another one may lead to another server.
+    followed: Arc<AtomicU64>,
+    engine: Engine,
     created: bool,
     schema_version: i64,
 }
 
+/// What the store is kept in.
+#[derive(Clone, Debug)]
+enum Engine {
+    Sqlite,
+    Postgres { facts: ServerFacts, settings: PostgresSettings },
+}
+
 impl Store {
+    /// The server that keeps it; `None` if it is a file of ours.
+    pub fn server(&self) -> Option<&ServerFacts> {
+        match &self.engine {
+            Engine::Sqlite => None,
+            Engine::Postgres { facts, .. } => Some(facts),
+        }
+    }
+
     /// Whether opening it made it.
     pub fn created(&self) -> bool {
         self.created
@@ -84,7 +110,7 @@ impl Store {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.reader).await?;
+        query("SELECT 1").execute(&self.reader).await?;
         Ok(())
     }
 
@@ -137,12 +163,9 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(database) => match open::primary_code(database.as_ref()) {
-                Some(open::SQLITE_CORRUPT | open::SQLITE_NOTADB) => {
-                    Self::Corrupt { what: "the database file is damaged", source: Some(error.into()) }
-                }
-                _ => Self::Unavailable { source: error.into() },
-            },
+            sqlx::Error::Database(database) if open::is_damage(database.as_ref()) => {
+                Self::Corrupt { what: "the database is damaged", source: Some(error.into()) }
+            }
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Self::Corrupt { what: "a value is not of its column's type", source: Some(error.into()) }
             }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::app::data_dir::{DataDir, write_private};
-use crate::app::{StartError, first_start, hash_settings, internal};
+use crate::app::data_dir::write_private;
+use crate::app::{StartError, engines, first_start, hash_settings, internal};
 use crate::auth::passwords::Passwords;
 use crate::clock::Clock;
-use crate::config::{Config, SecretError, SecretSource, Store as Engine};
+use crate::config::{Config, SecretError, SecretSource};
 use crate::domain::account::{Profile, UserName};
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::client::{ClientSecret, HeldSecret, Origin, Registration, is_reserved};
@@ -17,7 +17,7 @@ use crate::domain::id::{ClientId, UserId};
 use crate::domain::password::{Password, PasswordRule};
 use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, RoleId};
-use crate::store::{BootstrapError as Refused, NewUser, Store};
+use crate::store::{BootstrapError as Refused, NewUser};
 
 /// Who is to be made. Without `Debug`, because of the password.
 pub struct Bootstrap {
@@ -76,10 +76,12 @@ pub async fn bootstrap(config: &Config, plan: Bootstrap) -> Result<Bootstrapped,
     {
         return Err(BootstrapError::Declared(client.id.clone()));
     }
-    let mut data = DataDir::lock(&config.data_dir)?;
-    data.sign().map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
-    let Engine::Sqlite { path } = &config.store;
-    let store = Store::open(path, Clock::default()).await.map_err(StartError::from)?;
+    // Of a server there is no lock to take: the transaction below sees to it that one bootstrap wins.
+    let mut data = crate::app::data_dir(config)?;
+    if let Some(data) = &mut data {
+        data.sign().map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+    }
+    let store = engines::store(config, Clock::default()).await?;
     // Before anything is hashed or put into a file.
     if store.administrators().await.map_err(StartError::from)? > 0 {
         return Err(BootstrapError::Done);

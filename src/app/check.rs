@@ -1,15 +1,17 @@
 //! Whether a server could start on these settings: what it would open is opened, and nothing is made.
 
-use crate::app::{StartError, first_start};
+use crate::app::{StartError, engines, first_start};
 use crate::auth::master_key::MasterKeys;
 use crate::config::{Config, Profile, SecretError, Store as Engine};
-use crate::store::Store;
+use crate::store::{ConnectError, ServerFacts, Store};
 
 /// What a start would find.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The version of the store's tables; none: the start makes the store.
     pub schema: Option<i64>,
+    /// The server that keeps it, if it is not a file.
+    pub server: Option<ServerFacts>,
     /// Whether the start makes the master key.
     pub makes_master_key: bool,
 }
@@ -19,8 +21,17 @@ pub struct Found {
 /// # Errors
 /// As the start would end with.
 pub async fn check(config: &Config) -> Result<Found, StartError> {
-    let Engine::Sqlite { path } = &config.store;
-    let schema = Store::inspect(path).await?;
+    let (schema, server) = match &config.store {
+        Engine::Sqlite { path } => (Store::inspect(path).await?, None),
+        Engine::Postgres(server) => {
+            let facts = Store::look_at(&engines::settings(server, &server.url)?).await?;
+            if facts.schema < facts.newest_schema && !server.migrate {
+                let (found, needed) = (facts.schema, facts.newest_schema);
+                return Err(ConnectError::NotMigrated { server: facts.server, found, needed }.into());
+            }
+            (Some(facts.schema).filter(|schema| *schema > 0), Some(facts))
+        }
+    };
     let makes_master_key = match config.keys.master.open() {
         Ok(text) => first_start::parse(&config.keys.master, &text).map(|_: MasterKeys| false)?,
         Err(SecretError::Missing { .. }) if schema.is_none() && config.profile == Profile::Development => true,
@@ -28,5 +39,5 @@ pub async fn check(config: &Config) -> Result<Found, StartError> {
         Err(SecretError::Missing { path }) => return Err(StartError::MasterKeyNotMade { path }),
         Err(why) => return Err(StartError::MasterKey { wrong: why.to_string() }),
     };
-    Ok(Found { schema, makes_master_key })
+    Ok(Found { schema, server, makes_master_key })
 }

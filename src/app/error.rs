@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::auth::clients::ClientConflict;
 use crate::domain::id::ClientId;
-use crate::store::{OpenError, StoreError};
+use crate::store::{ConnectError, OpenError, StoreError};
 use crate::tls::TlsError;
 
 /// Why the service did not start. Nothing that was there is changed.
@@ -24,6 +24,12 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("{setting} cannot be used: {wrong}")]
+    EngineSecret { setting: &'static str, wrong: String },
+    #[error("{what} works on the embedded store, and the settings name PostgreSQL")]
+    NotEmbedded { what: &'static str },
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
     #[error("the master key cannot be used: {wrong}")]

@@ -9,11 +9,12 @@ use secrecy::ExposeSecret as _;
 
 use crate::app::data_dir::write_private;
 use crate::app::first_start::{source_name, used_since};
+use crate::app::{StartError, engines};
 use crate::auth::master_key::{MasterKeyError, MasterKeys};
 use crate::clock::Clock;
 use crate::config::{self, Config, SecretError, SecretSource};
 use crate::domain::time::Timestamp;
-use crate::store::{OpenError, Store, StoreError};
+use crate::store::{ConnectError, OpenError, Store, StoreError};
 
 /// Why the file was not written, or cannot be judged. Whatever was there is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,8 @@ pub enum MasterKeyFault {
     NotKeys { place: String, why: MasterKeyError },
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Start(#[from] StartError),
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
 }
@@ -93,8 +96,18 @@ pub async fn status(config: &Config, clock: Clock) -> Result<Status, MasterKeyFa
     let masters = MasterKeys::parse(&source.open()?).map_err(|why| not_keys(&place, why))?;
     let held: Vec<(u8, [u8; 4])> = masters.check_values().collect();
     let current = masters.current().number;
-    let config::Store::Sqlite { path } = &config.store;
-    let store = Store::open_existing(path, clock).await?;
+    let store = match &config.store {
+        config::Store::Sqlite { path } => Store::open_existing(path, clock).await?,
+        config::Store::Postgres(server) => {
+            let settings = engines::settings(server, &server.url)?;
+            // As with a file: whoever only looks must not migrate what a server runs on.
+            match Store::connect(&settings, clock).await {
+                Ok(store) => Some(store),
+                Err(ConnectError::NotMigrated { .. }) => None,
+                Err(why) => return Err(StartError::from(why).into()),
+            }
+        }
+    };
     let (mut known, mut signing_keys, mut sessions_end) = (Vec::new(), Vec::new(), None);
     if let Some(store) = &store {
         known = store.master_keys().await?;

@@ -15,7 +15,9 @@ pub struct Offline {
 impl Offline {
     /// Opens what a server has left; makes nothing where none has been.
     pub async fn open(mut config: Config) -> Result<Self, StartError> {
-        let crate::config::Store::Sqlite { path } = &config.store;
+        let crate::config::Store::Sqlite { path } = &config.store else {
+            return Err(StartError::NotEmbedded { what: "--offline" });
+        };
         if !path.exists() {
             return Err(StartError::NoStore { path: path.clone() });
         }

@@ -7,6 +7,14 @@ use std::time::Duration;
 use crate::app::NewAdministrator;
 use crate::config::Profile;
 
+/// Where what lasts is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    File(PathBuf),
+    /// Without user and password.
+    Server(String),
+}
+
 /// What a server has to tell once it serves. Its `Debug` shows no password, since `SecretString` has none to show.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, for the banner")]
@@ -14,7 +22,9 @@ pub struct StartReport {
     /// Of the binary.
     pub version: &'static str,
     pub profile: Profile,
-    pub store_path: PathBuf,
+    pub store: StorePlace,
+    /// Where sessions are kept; unset: in the store.
+    pub vault: Option<String>,
     /// By this start.
     pub store_created: bool,
     /// The version of the store's tables.

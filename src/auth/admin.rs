@@ -78,6 +78,24 @@ impl Auth {
         self.stay_within(act, beyond.as_ref())
     }
 
+    /// Refuses who does not hold these, in `tenant` or everywhere, until `end`; none is for good. Both count: what the
+    /// token at hand was narrowed to, and what the store says of its end. Who holds something for an hour must not make
+    /// it theirs, or another's, for longer.
+    async fn must_hold(
+        &self,
+        act: &Act<'_>,
+        policy: &Policy,
+        wanted: &[Pattern],
+        tenant: Option<&Tenant>,
+        end: Option<Timestamp>,
+    ) -> Result<(), AuthError> {
+        let held = policy.held_patterns(&act.held(), tenant, act.caller.at);
+        self.stay_within(act, guard::beyond(wanted, &held))?;
+        let lasting = guard::lasting(&self.lasting_bindings(act.caller).await?, end);
+        let held = policy.held_patterns(&lasting, tenant, self.store.now().await?);
+        self.stay_within(act, guard::beyond(wanted, &held))
+    }
+
     async fn held_by(&self, target: &PrincipalId) -> Result<Option<Vec<BoundRole>>, AuthError> {
         Ok(match target {
             PrincipalId::User(user) => self.store.owner(*user).await?.map(|(owner, ..)| owner.bindings),

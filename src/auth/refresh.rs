@@ -8,6 +8,7 @@ use crate::auth::master_key::MasterKey;
 use crate::auth::needs;
 use crate::auth::{Auth, Call, DraftFacts, Subject, TokenPair, event, scope};
 use crate::domain::audit::AuditKind;
+use crate::domain::client::Client;
 use crate::domain::id::PrincipalId;
 use crate::domain::refresh_token::{Presented, key_number};
 use crate::domain::session::{
@@ -69,8 +70,12 @@ impl Auth {
                     return Err(AuthError::SessionEnded(why_absent(call, &presented, &standing)));
                 }
             };
-            if stored.session.client != call.client.id {
-                self.alarm(AuditKind::TokenForeignClient, call, &presented, standing.now, "foreign_client");
+            if !call.client.opened(&stored.session.client, stored.session.create_time) {
+                // One of the same id that was deleted is another client. Whoever registers its id anew to come by its
+                // sessions is to be seen.
+                let is_former = stored.session.client == call.client.id;
+                let what = if is_former { "former_client" } else { "foreign_client" };
+                self.alarm(AuditKind::TokenForeignClient, call, &presented, standing.now, what);
                 return Err(AuthError::RefreshTokenInvalid);
             }
             let answer = match stored.session.rotate(&presented, &standing, &limits, &key.chain) {
@@ -122,12 +127,14 @@ impl Auth {
             session.device.clone_from(device);
         }
         let scope = refresh.scope.as_ref().map(|asked| completed(asked, &session.scope));
+        let scope = scope.as_ref().unwrap_or(&session.scope);
+        still_asked_for(&call.client, scope)?;
         let facts = DraftFacts {
             session: &session,
             owner,
             fence: standing.fence,
             client: &call.client,
-            scope: scope.as_ref().unwrap_or(&session.scope),
+            scope,
             now: standing.now,
         };
         let draft = self.draft(&facts)?;
@@ -186,6 +193,17 @@ impl Auth {
 fn completed(asked: &TokenScope, session: &TokenScope) -> TokenScope {
     let audiences = if asked.audiences.is_empty() { &session.audiences } else { &asked.audiences };
     TokenScope { audiences: audiences.clone(), tenant: asked.tenant.clone().or_else(|| session.tenant.clone()) }
+}
+
+/// Refuses what the client may no longer ask for, as a sign-in would: what was taken away from it must not live on in its
+/// sessions until their absolute end. Nothing is written, so a session that is refused here is as it was.
+fn still_asked_for(client: &Client, scope: &TokenScope) -> Result<(), AuthError> {
+    if scope.audiences.iter().all(|audience| client.token_audiences.contains(audience)) {
+        return Ok(());
+    }
+    let allowed = client.token_audiences.join(", ");
+    let problem = format!("must be named: this client may no longer ask for the session's, but for: {allowed}");
+    Err(AuthError::field("token_options.audiences", problem))
 }
 
 /// Why there is no record, as far as SQL and the session's age tell.

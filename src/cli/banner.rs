@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::shell_word;
 use super::table::{Lines, padded, plain};
 use super::view::Paint;
-use crate::app::{InitialPassword, StartReport};
+use crate::app::{InitialPassword, StartReport, StorePlace};
 use crate::config::Profile;
 
 const DEFAULT_PORT: u16 = 7301;
@@ -26,7 +26,7 @@ pub(super) fn for_people(report: &StartReport, program: &str, paint: Paint) -> S
     let reflection = if report.reflection { "reflection on" } else { "reflection off" };
     let tls = if report.tls { "TLS" } else { "no TLS" };
     let mut rows = vec![
-        ("store", path(&report.store_path), created(report.store_created, &schema, &schema)),
+        ("store", store(&report.store), created(report.store_created, &schema, &schema)),
         (
             "keys",
             report.master_key_path.as_deref().map_or_else(|| "master key from the settings".to_owned(), path),
@@ -35,6 +35,9 @@ pub(super) fn for_people(report: &StartReport, program: &str, paint: Paint) -> S
         ("", format!("{} {}", report.signing_key.algorithm, short(&report.signing_key.kid)), "signing".to_owned()),
         ("gRPC", report.grpc.to_string(), format!("{tls}, {reflection}")),
     ];
+    if let Some(vault) = &report.vault {
+        rows.insert(1, ("vault", plain(vault), "sessions".to_owned()));
+    }
     if let Some(admin) = report.admin {
         rows.push(("admin", admin.to_string(), format!("{tls}, AdminService is only here")));
     }
@@ -72,13 +75,16 @@ pub(super) fn for_people(report: &StartReport, program: &str, paint: Paint) -> S
 pub(super) fn for_programs(report: &StartReport) -> String {
     let mut facts = vec![
         json!({ "fact": "postern", "version": report.version, "profile": profile(report.profile) }),
-        json!({ "fact": "store", "path": path(&report.store_path), "created": report.store_created,
+        json!({ "fact": "store", "path": store(&report.store), "created": report.store_created,
                 "schema": report.schema }),
         json!({ "fact": "master_key", "path": report.master_key_path.as_deref().map(path), "created": report.master_key_created }),
         json!({ "fact": "signing_key", "algorithm": report.signing_key.algorithm, "kid": report.signing_key.kid }),
         json!({ "fact": "issuer", "url": report.issuer }),
         json!({ "fact": "grpc", "address": report.grpc.to_string(), "tls": report.tls, "reflection": report.reflection }),
     ];
+    if let Some(vault) = &report.vault {
+        facts.push(json!({ "fact": "vault", "address": plain(vault) }));
+    }
     if let Some(admin) = report.admin {
         facts.push(json!({ "fact": "admin", "address": admin.to_string(), "tls": report.tls }));
     }
@@ -119,6 +125,13 @@ fn path(path: &Path) -> String {
     plain(&path.display().to_string())
 }
 
+fn store(place: &StorePlace) -> String {
+    match place {
+        StorePlace::File(file) => path(file),
+        StorePlace::Server(server) => format!("PostgreSQL {}", plain(server)),
+    }
+}
+
 /// The ends of a key's id are enough to tell two keys apart at a glance.
 fn short(kid: &str) -> String {
     match (kid.get(..4), kid.len().checked_sub(3).and_then(|start| kid.get(start..))) {
@@ -154,7 +167,8 @@ mod tests {
         StartReport {
             version: "0.1.0",
             profile: Profile::Development,
-            store_path: "./postern-data/postern.db".into(),
+            store: StorePlace::File("./postern-data/postern.db".into()),
+            vault: None,
             store_created: true,
             schema: 1,
             master_key_path: Some("./postern-data/master.key".into()),

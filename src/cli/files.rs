@@ -1,8 +1,9 @@
 //! Files that a command leaves behind: all of them, or none if one would be lost.
 
 use std::fmt::Write as _;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use super::failure::Failure;
 use super::output::Answer;
@@ -57,10 +58,29 @@ pub(super) fn write(folder: &Path, files: &[NewFile], force: bool) -> Result<Ans
     Ok(Answer::of_text(text))
 }
 
-fn put(path: &PathBuf, bytes: &[u8]) -> Result<(), Failure> {
+fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
-    std::fs::write(path, bytes).map_err(|error| unusable(path, &error))
+    replace(path, bytes).map_err(|error| unusable(path, &error))
+}
+
+/// Puts a file there whole or not at all, and in the place of a link, never where it leads.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = path.with_added_extension("new");
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = OpenOptions::new().write(true).create_new(true).open(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path)
+    });
+    if written.is_err() {
+        // A disk that is full may refuse even this; the first error says more.
+        drop(std::fs::remove_file(&draft));
+    }
+    written
 }
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {
@@ -87,5 +107,35 @@ mod tests {
         assert!(write(folder.path(), &[file("c", "4"), file("a/b", "2")], true).is_ok());
         assert_eq!((read("a/b").as_deref(), read("c").as_deref()), (Some("2"), Some("4")));
         assert!(write(&folder.path().join("c"), &[file("d", "5")], false).is_err(), "a file is no folder");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[test]
+    fn no_link_leads_a_file_elsewhere() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (precious, new) = (other.path().join("precious"), other.path().join("new"));
+        std::fs::write(&precious, "1").unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink(&precious, path("a")).unwrap();
+        std::os::unix::fs::symlink(&new, path("b")).unwrap();
+        std::os::unix::fs::symlink(&precious, path("c.new")).unwrap();
+        assert!(write(folder.path(), &[file("a", "2"), file("b", "2"), file("c", "2")], true).is_ok());
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "1");
+        assert!(!new.exists());
+        for name in ["a", "b", "c"] {
+            assert!(std::fs::symlink_metadata(path(name)).unwrap().is_file(), "{name}");
+            assert_eq!(std::fs::read_to_string(path(name)).unwrap(), "2");
+        }
+    }
+
+    /// What could not be written whole leaves what was there.
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "1").unwrap();
+        std::fs::create_dir(folder.path().join("a.new")).unwrap();
+        assert!(write(folder.path(), &[file("a", "2")], true).is_err());
+        assert_eq!(std::fs::read_to_string(folder.path().join("a")).unwrap(), "1");
     }
 }

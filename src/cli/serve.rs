@@ -39,7 +39,7 @@ pub(super) async fn run(args: ServeArgs) -> Exit {
         // A server whose terminal is gone goes on serving.
         output.say(&text).unwrap_or_default();
     };
-    match app::serve(config, first_password, started).await {
+    match Box::pin(app::serve(config, first_password, started)).await {
         Ok(()) => Exit::Done,
         Err(error) => output.failure(&not_started(&error)),
     }

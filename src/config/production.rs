@@ -124,15 +124,26 @@ fn master_key(config: &Config, source_of: impl Fn(&str) -> Source, found: &mut J
 
 /// A path that starts at the working directory names another place for each way of starting.
 fn places(config: &Config, source_of: impl Fn(&str) -> Source, found: &mut Judgement) {
-    let Store::Sqlite { path: database } = &config.store;
-    if source_of("data_dir") == Source::Default {
-        let wrong = format!("{DEFAULT_DATA_DIR} is for development");
-        found.refuse("data_dir", wrong, "data_dir = \"/var/lib/postern\"");
-    } else if !config.data_dir.is_absolute() {
-        found.refuse("data_dir", relative(&config.data_dir), "data_dir = \"/var/lib/postern\"");
-    }
-    if source_of("store.sqlite.path") != Source::Default && !database.is_absolute() {
-        found.refuse("store.sqlite.path", relative(database), "\"/var/lib/postern/postern.db\"");
+    match &config.store {
+        Store::Sqlite { path: database } => {
+            if source_of("data_dir") == Source::Default {
+                let wrong = format!("{DEFAULT_DATA_DIR} is for development");
+                found.refuse("data_dir", wrong, "data_dir = \"/var/lib/postern\"");
+            } else if !config.data_dir.is_absolute() {
+                found.refuse("data_dir", relative(&config.data_dir), "data_dir = \"/var/lib/postern\"");
+            }
+            if source_of("store.sqlite.path") != Source::Default && !database.is_absolute() {
+                found.refuse("store.sqlite.path", relative(database), "\"/var/lib/postern/postern.db\"");
+            }
+        }
+        // Nothing is kept here then.
+        Store::Postgres(server) => {
+            let right = "url = { file = \"/run/secrets/postgres-url\" }";
+            written_secret("store.postgres.url", &server.url, right, &source_of, found);
+            if let Some(url) = &server.migrate_url {
+                written_secret("store.postgres.migrate_url", url, right, &source_of, found);
+            }
+        }
     }
     let Some(tls) = &config.tls else { return };
     let files = [
@@ -144,6 +155,29 @@ fn places(config: &Config, source_of: impl Fn(&str) -> Source, found: &mut Judge
         if let Some(path) = path.filter(|path| !path.is_absolute()) {
             found.refuse(key, relative(path), "a path from the root: /run/secrets/…");
         }
+    }
+}
+
+/// A secret that is copied and shown with what stands around it is none.
+fn written_secret(
+    key: &str,
+    secret: &SecretSource,
+    right: &str,
+    source_of: impl Fn(&str) -> Source,
+    found: &mut Judgement,
+) {
+    match (secret, source_of(key)) {
+        (SecretSource::File(path), _) if !path.is_absolute() => {
+            found.refuse(format!("{key}.file"), relative(path), right);
+        }
+        (SecretSource::Value(_), Source::File { .. }) => {
+            let wrong = "the password in it stands in the settings, which are copied and shown";
+            found.refuse(format!("{key}.value"), wrong, right);
+        }
+        (SecretSource::Value(_), Source::CommandLine) => {
+            found.refuse(format!("{key}.value"), "every process of the machine can read the command line", right);
+        }
+        _ => {}
     }
 }
 

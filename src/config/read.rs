@@ -5,13 +5,14 @@ mod doors;
 mod issuer;
 mod keys;
 mod log;
+mod store;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::{Section, Wrong, in_words};
-use super::{Config, DEFAULT_DATA_DIR, Feed, Limits, Passwords, Profile, Sessions, Store, WhenStale};
+use super::{Config, DEFAULT_DATA_DIR, Feed, Limits, Passwords, Profile, Sessions, WhenStale};
 
 pub(super) use issuer::host_of;
 
@@ -52,7 +53,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
     root.section("issuer", |section| issuer::read(section, &mut config.issuer));
     root.section("listen", |section| doors::listen(section, is_loopback_only, &mut config.listen));
     config.tls = root.section("tls", doors::tls);
-    root.section("store", |section| store(section, &mut config.store));
+    root.section("store", |section| store::read(section, profile, &mut config.store));
     root.section("vault", |section| {
         section.choice(&["store"]);
         section.section("store", |_| {});
@@ -73,14 +74,6 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
     root.section("log", |section| log::read(section, &mut config.log));
     config.clients = clients::read(root, &config.sessions);
     config
-}
-
-fn store(section: &mut Section<'_>, out: &mut Store) {
-    section.choice(&["sqlite"]);
-    let Store::Sqlite { path } = out;
-    section.section("sqlite", |sqlite| {
-        sqlite.path("path", "the database; follows `data_dir`", path);
-    });
 }
 
 fn sessions(section: &mut Section<'_>, out: &mut Sessions) {

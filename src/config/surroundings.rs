@@ -10,7 +10,7 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use secrecy::ExposeSecret as _;
 
 use super::production::Judgement;
-use super::{Client, Config, Passwords, Profile, SecretError, SecretSource, Tls};
+use super::{Client, Config, Passwords, Postgres, Profile, SecretError, SecretSource, Store, Tls};
 use crate::domain::client::ClientSecret;
 
 /// What the process needs beside the memory of its hashing threads.
@@ -24,6 +24,9 @@ pub(super) fn judge(config: &Config) -> Judgement {
     master_key(config, &mut found);
     if let Some(tls) = &config.tls {
         certificates(tls, &mut found);
+    }
+    if let Store::Postgres(server) = &config.store {
+        postgres(server, config.profile, &mut found);
     }
     for (index, client) in config.clients.iter().enumerate() {
         secrets(index, client, &mut found);
@@ -60,6 +63,45 @@ fn is_open_to_all(folder: &Path) -> bool {
     let is_open = |metadata: std::fs::Metadata| metadata.permissions().mode() & WRITABLE_BY_ANYBODY != 0;
     std::fs::metadata(folder).is_ok_and(is_open)
         && !statvfs(folder).is_ok_and(|volume| volume.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+fn postgres(server: &Postgres, profile: Profile, found: &mut Judgement) {
+    let right = "postgres://user:password@host:5432/database?sslmode=verify-full&sslrootcert=/path/ca.pem";
+    let urls = [("store.postgres.url", Some(&server.url)), ("store.postgres.migrate_url", server.migrate_url.as_ref())];
+    for (key, secret) in urls {
+        match secret.map(SecretSource::open) {
+            None => {}
+            Some(Err(why)) => found.refuse(key, why.to_string(), "a file of your own, chmod 600"),
+            Some(Ok(url)) if profile == Profile::Production => {
+                if let Some(wrong) = is_readable_on_the_way(url.expose_secret()) {
+                    found.refuse(key, wrong, right);
+                }
+            }
+            Some(Ok(_)) => {}
+        }
+    }
+}
+
+/// Whether somebody between us and the server could read along or answer in its place. A URL without `sslmode` means
+/// `verify-full`, save on this machine.
+fn is_readable_on_the_way(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let (authority, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = authority.split('/').next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = host.strip_prefix('[').map_or_else(
+        || host.rsplit_once(':').map_or(host, |(host, _port)| host),
+        |address| address.split(']').next().unwrap_or_default(),
+    );
+    let own = host.is_empty()
+        || host == "localhost"
+        || host.starts_with("%2F")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    // One `host` among the parameters is the one that counts.
+    let mut modes = parameters.split('&').filter_map(|pair| pair.split_once('='));
+    let own = own && !parameters.split('&').any(|pair| pair.starts_with("host"));
+    let weak = modes.find(|(name, mode)| matches!(*name, "sslmode" | "ssl-mode") && *mode != "verify-full")?;
+    (!own).then(|| format!("sslmode={} lets others read along or answer in the server's place", weak.1))
 }
 
 fn certificates(tls: &Tls, found: &mut Judgement) {

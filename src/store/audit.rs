@@ -1,10 +1,10 @@
 //! The audit log: rows are added, never changed.
 
 use serde_json::{Map, Value};
-use sqlx::SqliteConnection;
 
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::{ClientId, SessionId};
+use crate::store::engine::{Connection, query};
 use crate::store::{Store, StoreError};
 
 impl Store {
@@ -22,13 +22,13 @@ impl Store {
     }
 }
 
-pub(super) async fn insert(connection: &mut SqliteConnection, event: &AuditEvent) -> Result<(), StoreError> {
+pub(super) async fn insert(connection: &mut Connection, event: &AuditEvent) -> Result<(), StoreError> {
     const INSERT: &str = "INSERT INTO audit \
         (id, time, kind, actor, target, session_id, client, ip_address, request_id, reason, detail) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let detail: Map<String, Value> =
         event.detail.iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.clone()))).collect();
-    sqlx::query(INSERT)
+    query(INSERT)
         .bind(event.id)
         .bind(event.time.micros())
         .bind(event.kind.name())
@@ -50,11 +50,11 @@ mod tests {
     use super::*;
     use crate::domain::account::IDENTIFIER_BYTES_MAX;
     use crate::domain::id::UserId;
-    use crate::store::testing::Scratch;
+    use crate::store::engine::query_as;
+    use crate::store::testing::{Engine, Scratch};
 
-    #[tokio::test]
-    async fn an_event_is_written_as_it_is() {
-        let scratch = Scratch::new().await;
+    async fn an_event_is_written_as_it_is(engine: Engine) {
+        let scratch = Scratch::new(engine).await;
         let user = UserId::generate();
         let event = AuditEvent {
             actor: Some(crate::domain::id::PrincipalId::User(user)),
@@ -66,7 +66,7 @@ mod tests {
         scratch.store.append_audit(&[event.clone(), scratch.audit()]).await.unwrap();
         scratch.store.append_audit(&[]).await.unwrap();
         let row: (i64, String, String, String, String) =
-            sqlx::query_as("SELECT time, kind, actor, client, detail FROM audit WHERE reason IS NOT NULL")
+            query_as("SELECT time, kind, actor, client, detail FROM audit WHERE reason IS NOT NULL")
                 .fetch_one(&scratch.store.reader)
                 .await
                 .unwrap();
@@ -76,11 +76,12 @@ mod tests {
         assert_eq!(scratch.number("SELECT count(*) FROM audit").await, 2);
     }
 
-    #[tokio::test]
-    async fn a_change_that_is_refused_leaves_no_event() {
-        let scratch = Scratch::new().await;
+    async fn a_change_that_is_refused_leaves_no_event(engine: Engine) {
+        let scratch = Scratch::new(engine).await;
         let nobody = scratch.store.disable_user(UserId::generate(), &scratch.audit()).await;
         assert!(nobody.is_err());
         assert_eq!(scratch.number("SELECT count(*) FROM audit").await, 0);
     }
+
+    crate::store::testing::conformance![an_event_is_written_as_it_is, a_change_that_is_refused_leaves_no_event,];
 }

@@ -1,7 +1,5 @@
 //! Bindings: who holds which role, where, until when.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::domain::audit::AuditEvent;
@@ -10,6 +8,7 @@ use crate::domain::id::{ClientId, PrincipalId, UserId};
 use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, RoleId, built_in};
 use crate::domain::time::Timestamp;
+use crate::store::engine::{Connection, Query, Row, query, query_scalar};
 use crate::store::user_state::administrators;
 use crate::store::write::{Learn, Write};
 use crate::store::{Changed, Store, StoreError, sql};
@@ -143,7 +142,7 @@ impl Store {
         let after_user = after.is_none_or(|key| matches!(key.principal, PrincipalId::User(_)));
         if after_user && !matches!(filter.principal, Some(PrincipalId::Client(_))) {
             let first = after.map_or(Uuid::nil(), |key| user_id(&key.principal).unwrap_or_default());
-            let query = sqlx::query(OF_USERS).bind(self.clock.offset_micros()).bind(first);
+            let query = query(OF_USERS).bind(self.clock.offset_micros()).bind(first);
             let only = filter.principal.as_ref().and_then(user_id);
             let rows = bind_filter(query, filter, after).bind(only).bind(limit).fetch_all(&self.reader).await?;
             bindings = rows.iter().map(binding).collect::<Result<_, _>>()?;
@@ -152,7 +151,7 @@ impl Store {
         if rest > 0 && !matches!(filter.principal, Some(PrincipalId::User(_))) {
             let after = after.filter(|_| !after_user);
             let first = after.map_or("", |key| client_id(&key.principal).unwrap_or_default());
-            let query = sqlx::query(OF_CLIENTS).bind(self.clock.offset_micros()).bind(first);
+            let query = query(OF_CLIENTS).bind(self.clock.offset_micros()).bind(first);
             let only = filter.principal.as_ref().and_then(client_id);
             let rows = bind_filter(query, filter, after).bind(only).bind(rest).fetch_all(&self.reader).await?;
             for row in &rows {
@@ -163,10 +162,8 @@ impl Store {
     }
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
-
 /// `$3` to `$6` of both listings.
-fn bind_filter<'q>(query: Query<'q>, filter: &'q BindingFilter, after: Option<&'q BindingKey>) -> Query<'q> {
+fn bind_filter<'q>(query: Query<'q, Row>, filter: &'q BindingFilter, after: Option<&'q BindingKey>) -> Query<'q, Row> {
     query
         .bind(after.map_or("", |key| key.role.as_str()))
         .bind(after.map_or("", |key| sql::tenant(&key.scope)))
@@ -196,7 +193,7 @@ impl Write {
         if role.is_built_in() {
             return Ok(built_in().iter().any(|known| known.id == *role));
         }
-        let count: i64 = sqlx::query_scalar(EXISTS).bind(role.as_str()).fetch_one(self.connection()).await?;
+        let count: i64 = query_scalar(EXISTS).bind(role.as_str()).fetch_one(self.connection()).await?;
         Ok(count == 1)
     }
 
@@ -205,7 +202,7 @@ impl Write {
         match principal {
             PrincipalId::Client(client) => self.client_exists(client).await,
             PrincipalId::User(user) => {
-                let count: i64 = sqlx::query_scalar(USER).bind(user.uuid()).fetch_one(self.connection()).await?;
+                let count: i64 = query_scalar(USER).bind(user.uuid()).fetch_one(self.connection()).await?;
                 Ok(count == 1)
             }
         }
@@ -222,7 +219,7 @@ impl Write {
         // First, and not ON CONFLICT: a binding is unique by one of two columns, and PostgreSQL takes only one of them.
         self.unbind_role(principal, &bound.role, &bound.scope).await?;
         let now = self.now().micros();
-        sqlx::query(PUT)
+        query(PUT)
             .bind(user_id(principal))
             .bind(client_id(principal))
             .bind(bound.role.as_str())
@@ -239,7 +236,7 @@ impl Write {
     async fn unbind_role(&mut self, principal: &PrincipalId, role: &RoleId, scope: &Scope) -> Result<bool, StoreError> {
         const DELETE: &str =
             "DELETE FROM bindings WHERE (user_id = $1 OR client_id = $2) AND role = $3 AND tenant = $4";
-        let done = sqlx::query(DELETE)
+        let done = query(DELETE)
             .bind(user_id(principal))
             .bind(client_id(principal))
             .bind(role.as_str())
@@ -266,20 +263,20 @@ impl Write {
             " WHERE id = $2"
         );
         let least = self.least_version();
-        sqlx::query(RAISE).bind(least).bind(user.uuid()).execute(self.connection()).await?;
+        query(RAISE).bind(least).bind(user.uuid()).execute(self.connection()).await?;
         self.learn(Learn::User(user));
         Ok(())
     }
 }
 
 async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     principal: &PrincipalId,
     bound: &BoundRole,
 ) -> Result<Option<Binding>, StoreError> {
     const GET: &str = "SELECT user_id, client_id, role, tenant, expires_at, create_time, granted_by FROM bindings \
         WHERE (user_id = $1 OR client_id = $2) AND role = $3 AND tenant = $4";
-    let row = sqlx::query(GET)
+    let row = query(GET)
         .bind(user_id(principal))
         .bind(client_id(principal))
         .bind(bound.role.as_str())
@@ -289,7 +286,7 @@ async fn find(
     row.as_ref().map(binding).transpose()
 }
 
-fn binding(row: &SqliteRow) -> Result<Binding, StoreError> {
+fn binding(row: &Row) -> Result<Binding, StoreError> {
     let granted_by: Option<&str> = row.try_get("granted_by")?;
     let (user, client): (Option<Uuid>, Option<&str>) = (row.try_get("user_id")?, row.try_get("client_id")?);
     let principal = match (user, client) {

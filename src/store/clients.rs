@@ -7,12 +7,11 @@ mod tests;
 
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
-
 use crate::domain::audit::AuditEvent;
 use crate::domain::change::Revision;
 use crate::domain::client::{Registration, San, SecretDigest, SessionLimits};
 use crate::domain::id::ClientId;
+use crate::store::engine::{Connection, Query, Row, query, query_scalar};
 use crate::store::write::{Learn, Write};
 use crate::store::{Changed, Store, StoreError};
 
@@ -146,7 +145,7 @@ impl Store {
         }
         let now = write.now();
         for (statement, time) in [(FORGET, now), (END, now + overlap)] {
-            sqlx::query(statement)
+            query(statement)
                 .bind(id.as_str())
                 .bind(time.micros())
                 .execute(write.connection())
@@ -167,7 +166,7 @@ impl Store {
         let changed = write.client_exists(id).await?;
         if changed {
             for statement in [UNBIND, DELETE] {
-                sqlx::query(statement).bind(id.as_str()).execute(write.connection()).await?;
+                query(statement).bind(id.as_str()).execute(write.connection()).await?;
             }
             write.learn(Learn::Clients);
             write.audit(audit).await?;
@@ -215,7 +214,7 @@ impl ClientChange {
 impl Write {
     pub(super) async fn client_exists(&mut self, id: &ClientId) -> Result<bool, StoreError> {
         const EXISTS: &str = "SELECT count(*) FROM clients WHERE id = $1";
-        let count: i64 = sqlx::query_scalar(EXISTS).bind(id.as_str()).fetch_one(self.connection()).await?;
+        let count: i64 = query_scalar(EXISTS).bind(id.as_str()).fetch_one(self.connection()).await?;
         Ok(count == 1)
     }
 
@@ -223,7 +222,7 @@ impl Write {
     pub(super) async fn raise_client(&mut self, id: &ClientId) -> Result<(), StoreError> {
         const RAISE: &str = concat!("UPDATE clients SET version = ", raised!("version"), " WHERE id = $2");
         let least = self.least_version();
-        sqlx::query(RAISE).bind(least).bind(id.as_str()).execute(self.connection()).await?;
+        query(RAISE).bind(least).bind(id.as_str()).execute(self.connection()).await?;
         self.learn(Learn::Clients);
         Ok(())
     }
@@ -239,7 +238,7 @@ impl Write {
             access_ttl, idle_ttl, absolute_ttl, refresh_grace, max_per_user, disabled, version, create_time, update_time, \
             etag) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14)";
         let (version, now) = (self.least_version(), self.now());
-        bind_columns(sqlx::query(INSERT), new)
+        bind_columns(query(INSERT), new)
             .bind(version)
             .bind(now.micros())
             // Not 1: a client that is deleted and made again never has an earlier etag.
@@ -258,7 +257,7 @@ impl Write {
         const UPDATE: &str = "UPDATE clients SET display_name = $2, audience = $3, token_audiences = $4, \
             return_urls = $5, access_ttl = $6, idle_ttl = $7, absolute_ttl = $8, refresh_grace = $9, max_per_user = $10, \
             disabled = $11 WHERE id = $1";
-        bind_columns(sqlx::query(UPDATE), after).execute(self.connection()).await?;
+        bind_columns(query(UPDATE), after).execute(self.connection()).await?;
         self.put_sans(&after.id, &after.mtls_sans).await?;
         self.touch_client(&after.id).await
     }
@@ -266,14 +265,9 @@ impl Write {
     async fn put_sans(&mut self, id: &ClientId, sans: &[San]) -> Result<(), StoreError> {
         const CLEAR: &str = "DELETE FROM client_sans WHERE client_id = $1";
         const INSERT: &str = "INSERT INTO client_sans (san, client_id, position) VALUES ($1, $2, $3)";
-        sqlx::query(CLEAR).bind(id.as_str()).execute(self.connection()).await?;
+        query(CLEAR).bind(id.as_str()).execute(self.connection()).await?;
         for (position, san) in (0_i64..).zip(sans) {
-            sqlx::query(INSERT)
-                .bind(san.to_string())
-                .bind(id.as_str())
-                .bind(position)
-                .execute(self.connection())
-                .await?;
+            query(INSERT).bind(san.to_string()).bind(id.as_str()).bind(position).execute(self.connection()).await?;
         }
         Ok(())
     }
@@ -281,28 +275,21 @@ impl Write {
     async fn insert_secret(&mut self, id: &ClientId, digest: &SecretDigest) -> Result<(), StoreError> {
         const INSERT: &str = "INSERT INTO client_secrets (digest, client_id, create_time) VALUES ($1, $2, $3)";
         let now = self.now().micros();
-        sqlx::query(INSERT)
-            .bind(digest.as_bytes().as_slice())
-            .bind(id.as_str())
-            .bind(now)
-            .execute(self.connection())
-            .await?;
+        query(INSERT).bind(digest.as_bytes().as_slice()).bind(id.as_str()).bind(now).execute(self.connection()).await?;
         Ok(())
     }
 
     async fn touch_client(&mut self, id: &ClientId) -> Result<(), StoreError> {
         const TOUCH: &str = concat!("UPDATE clients SET etag = ", raised!("etag"), ", update_time = $2 WHERE id = $3");
         let now = self.now();
-        sqlx::query(TOUCH).bind(now.millis()).bind(now.micros()).bind(id.as_str()).execute(self.connection()).await?;
+        query(TOUCH).bind(now.millis()).bind(now.micros()).bind(id.as_str()).execute(self.connection()).await?;
         self.learn(Learn::Clients);
         Ok(())
     }
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
-
 /// `$1` to `$11` of both statements.
-fn bind_columns<'q>(query: Query<'q>, client: &'q Registration) -> Query<'q> {
+fn bind_columns<'q>(query: Query<'q, Row>, client: &'q Registration) -> Query<'q, Row> {
     let micros = |ttl: Option<Duration>| ttl.map(|ttl| i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX));
     let limits = client.limits;
     query
@@ -320,11 +307,11 @@ fn bind_columns<'q>(query: Query<'q>, client: &'q Registration) -> Query<'q> {
 }
 
 /// Which of these names another client has.
-async fn taken(connection: &mut SqliteConnection, id: &ClientId, sans: &[San]) -> Result<Option<San>, StoreError> {
+async fn taken(connection: &mut Connection, id: &ClientId, sans: &[San]) -> Result<Option<San>, StoreError> {
     const OTHER: &str = "SELECT count(*) FROM client_sans WHERE san = $1 AND client_id <> $2";
     for san in sans {
         let others: i64 =
-            sqlx::query_scalar(OTHER).bind(san.to_string()).bind(id.as_str()).fetch_one(&mut *connection).await?;
+            query_scalar(OTHER).bind(san.to_string()).bind(id.as_str()).fetch_one(&mut *connection).await?;
         if others > 0 {
             return Ok(Some(san.clone()));
         }

@@ -4,18 +4,22 @@
 //! twice learns what holds now.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::domain::change::{Change, Cursor, EndedSession, PrincipalState, RETENTION, Revision};
 use crate::domain::id::{PrincipalId, UserId};
 use crate::domain::standing::{EndCause, Fence, Floor};
 use crate::domain::time::Timestamp;
+use crate::store::engine::{Connection, Row, query, query_scalar};
 use crate::store::sessions::ended_session;
 use crate::store::write::{BULK, Learn, head};
 use crate::store::{Store, StoreError, clients, keys, roles, sql};
+
+/// How long everything may take.
+const LOAD_MAX: Duration = Duration::from_secs(15);
 
 /// All that a verifier must know, and how far that is.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,9 +45,12 @@ impl Store {
     pub async fn load(&self) -> Result<Loaded, StoreError> {
         const NEWEST: &str = concat!("SELECT ", now!(), " AS now, id, mark FROM changes ORDER BY id DESC LIMIT 1");
         let mut snapshot = self.follower.begin().await?;
-        let newest = sqlx::query(NEWEST)
+        // All of a policy of thousands of roles may be on its way.
+        snapshot.allow(LOAD_MAX);
+        current(&mut snapshot).await?;
+        let newest = query(NEWEST)
             .bind(self.clock.offset_micros())
-            .fetch_optional(&mut *snapshot)
+            .fetch_optional(&mut snapshot)
             .await?
             .ok_or(StoreError::corrupt("the change log is empty"))?;
         let now = sql::time(&newest, "now")?;
@@ -58,6 +65,7 @@ impl Store {
         let principals = recent_principals(&mut snapshot, self.clock.offset_micros(), since).await?;
         changes.extend(principals.into_iter().map(Change::Principal));
         changes.extend(recently_ended(&mut snapshot, since).await?.into_iter().map(Change::SessionEnded));
+        self.followed.store(snapshot.birth(), Ordering::Release);
         snapshot.commit().await?;
         Ok(Loaded { cursor: cursor(&newest)?, now, changes })
     }
@@ -72,12 +80,13 @@ impl Store {
         );
         let limit = i64::try_from(BULK + 2).unwrap_or(i64::MAX);
         let mut snapshot = self.follower.begin().await?;
-        let rows = sqlx::query(READ)
-            .bind(self.clock.offset_micros())
-            .bind(cursor.id)
-            .bind(limit)
-            .fetch_all(&mut *snapshot)
-            .await?;
+        // Another connection may lead to another server, whose log only looks like the one that was read.
+        if snapshot.birth() != self.followed.load(Ordering::Acquire) {
+            return Ok(FeedRead::Rewound);
+        }
+        current(&mut snapshot).await?;
+        let rows =
+            query(READ).bind(self.clock.offset_micros()).bind(cursor.id).bind(limit).fetch_all(&mut snapshot).await?;
         let Some((read, new)) = rows.split_first() else { return Ok(FeedRead::Rewound) };
         if self::cursor(read)? != cursor {
             return Ok(FeedRead::Rewound);
@@ -113,12 +122,7 @@ impl Store {
         head(&mut connection).await
     }
 
-    async fn change(
-        &self,
-        snapshot: &mut SqliteConnection,
-        row: &SqliteRow,
-        now: Timestamp,
-    ) -> Result<Read, StoreError> {
+    async fn change(&self, snapshot: &mut Connection, row: &Row, now: Timestamp) -> Result<Read, StoreError> {
         let change = match row.try_get("kind")? {
             Learn::SESSION => match revocation(snapshot, row.try_get("user_id")?, row.try_get("session_id")?).await? {
                 Some(ended) => Change::SessionEnded(ended),
@@ -142,6 +146,15 @@ impl Store {
     }
 }
 
+/// A standby says nothing new, and would look fresh for ever. Behind a pooler it may be there from one moment to the next.
+async fn current(snapshot: &mut Connection) -> Result<(), StoreError> {
+    const RECOVERING: &str = "SELECT pg_is_in_recovery()";
+    if snapshot.is_postgres() && query_scalar::<bool>(RECOVERING).fetch_one(snapshot).await? {
+        return Err(StoreError::Unavailable { source: "the server is a standby".into() });
+    }
+    Ok(())
+}
+
 enum Read {
     Change(Change),
     /// Its time is over: the revocation is gone since its session could not live any more.
@@ -149,51 +162,43 @@ enum Read {
     Reload,
 }
 
-fn cursor(row: &SqliteRow) -> Result<Cursor, StoreError> {
+fn cursor(row: &Row) -> Result<Cursor, StoreError> {
     let mark: &[u8] = row.try_get("mark")?;
     let mark = mark.try_into().map_err(|_wrong_length| StoreError::corrupt("a mark of the change log"))?;
     Ok(Cursor { id: row.try_get("id")?, mark })
 }
 
-async fn fence(snapshot: &mut SqliteConnection) -> Result<Fence, StoreError> {
+async fn fence(snapshot: &mut Connection) -> Result<Fence, StoreError> {
     const FENCE: &str = "SELECT fence, fence_at FROM feed";
-    sql::fence(&sqlx::query(FENCE).fetch_one(snapshot).await?)
+    sql::fence(&query(FENCE).fetch_one(snapshot).await?)
 }
 
-async fn revocation(
-    snapshot: &mut SqliteConnection,
-    user: Uuid,
-    session: Uuid,
-) -> Result<Option<EndedSession>, StoreError> {
+async fn revocation(snapshot: &mut Connection, user: Uuid, session: Uuid) -> Result<Option<EndedSession>, StoreError> {
     const GET: &str = "SELECT user_id, session_id, cause, end_time, keep_until, summary FROM revocations \
         WHERE user_id = $1 AND session_id = $2";
-    let row = sqlx::query(GET).bind(user).bind(session).fetch_optional(snapshot).await?;
+    let row = query(GET).bind(user).bind(session).fetch_optional(snapshot).await?;
     row.as_ref().map(ended_session).transpose()
 }
 
-async fn recently_ended(snapshot: &mut SqliteConnection, since: Timestamp) -> Result<Vec<EndedSession>, StoreError> {
+async fn recently_ended(snapshot: &mut Connection, since: Timestamp) -> Result<Vec<EndedSession>, StoreError> {
     // By the log too: a session may be written down as ended earlier than it was found out.
     const LIST: &str = "SELECT user_id, session_id, cause, end_time, keep_until, summary FROM revocations \
         WHERE end_time >= $1 UNION \
         SELECT r.user_id, r.session_id, r.cause, r.end_time, r.keep_until, r.summary FROM changes c \
         JOIN revocations r ON r.user_id = c.user_id AND r.session_id = c.session_id WHERE c.at >= $1";
-    let rows = sqlx::query(LIST).bind(since.micros()).fetch_all(snapshot).await?;
+    let rows = query(LIST).bind(since.micros()).fetch_all(snapshot).await?;
     rows.iter().map(ended_session).collect()
 }
 
-async fn principal(
-    snapshot: &mut SqliteConnection,
-    offset_micros: i64,
-    user: UserId,
-) -> Result<PrincipalState, StoreError> {
+async fn principal(snapshot: &mut Connection, offset_micros: i64, user: UserId) -> Result<PrincipalState, StoreError> {
     const GET: &str = concat!("SELECT ", owner_columns!(), " FROM users u ", join_bindings!(), " WHERE u.id = $2");
-    let rows = sqlx::query(GET).bind(offset_micros).bind(user.uuid()).fetch_all(snapshot).await?;
+    let rows = query(GET).bind(offset_micros).bind(user.uuid()).fetch_all(snapshot).await?;
     Ok(state(&rows)?.unwrap_or_else(|| deleted(user)))
 }
 
 /// Those whose version is of this time, and those that the log names: a clock that was set back makes low versions.
 async fn recent_principals(
-    snapshot: &mut SqliteConnection,
+    snapshot: &mut Connection,
     offset_micros: i64,
     since: Timestamp,
 ) -> Result<Vec<PrincipalState>, StoreError> {
@@ -207,7 +212,7 @@ async fn recent_principals(
     );
     const DELETED: &str = "SELECT DISTINCT c.user_id FROM changes c WHERE c.kind = $2 AND c.at >= $1 \
         AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id)";
-    let rows = sqlx::query(LIVING)
+    let rows = query(LIVING)
         .bind(offset_micros)
         .bind(since.millis())
         .bind(since.micros())
@@ -218,18 +223,17 @@ async fn recent_principals(
     for rows in rows.chunk_by(same_user) {
         principals.extend(state(rows)?);
     }
-    let gone: Vec<Uuid> =
-        sqlx::query_scalar(DELETED).bind(since.micros()).bind(Learn::USER).fetch_all(snapshot).await?;
+    let gone: Vec<Uuid> = query_scalar(DELETED).bind(since.micros()).bind(Learn::USER).fetch_all(snapshot).await?;
     principals.extend(gone.into_iter().map(|user| deleted(UserId::from_uuid(user))));
     Ok(principals)
 }
 
-fn same_user(a: &SqliteRow, b: &SqliteRow) -> bool {
-    let id = |row: &SqliteRow| row.try_get::<Uuid, _>("user_id").ok();
+fn same_user(a: &Row, b: &Row) -> bool {
+    let id = |row: &Row| row.try_get::<Uuid>("user_id").ok();
     id(a) == id(b)
 }
 
-fn state(rows: &[SqliteRow]) -> Result<Option<PrincipalState>, StoreError> {
+fn state(rows: &[Row]) -> Result<Option<PrincipalState>, StoreError> {
     Ok(sql::owner(rows)?.map(|(user, owner)| PrincipalState {
         id: PrincipalId::User(user),
         version: owner.version,

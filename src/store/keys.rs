@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
-
 use crate::domain::audit::AuditEvent;
 use crate::domain::change::{RETENTION, Revision};
 use crate::domain::key::plan::{self, Retirement, Successor};
 use crate::domain::key::{Algorithm, KeyPlan, KeyState, StoredKey};
 use crate::domain::time::Timestamp;
+use crate::store::engine::{Connection, Row, query, query_scalar};
 use crate::store::write::{Learn, Write};
 use crate::store::{Store, StoreError, sql};
 
@@ -148,7 +146,7 @@ impl Write {
         const RETIRE: &str = "UPDATE signing_keys SET retire_time = $1 WHERE retire_time IS NULL RETURNING kid";
         let retire_time = sign_time + RETENTION;
         let succeeded: Vec<String> =
-            sqlx::query_scalar(RETIRE).bind(retire_time.micros()).fetch_all(self.connection()).await?;
+            query_scalar(RETIRE).bind(retire_time.micros()).fetch_all(self.connection()).await?;
         let stored = self.insert_key(key, sign_time, None).await?;
         let mut event = planned(event, key, sign_time);
         for kid in succeeded {
@@ -162,7 +160,7 @@ impl Write {
     async fn end_key(&mut self, kid: &str, retire_time: Option<Timestamp>) -> Result<(), StoreError> {
         const END: &str = "UPDATE signing_keys SET retire_time = $2 WHERE kid = $1";
         let retire_time = retire_time.map(Timestamp::micros);
-        sqlx::query(END).bind(kid).bind(retire_time).execute(self.connection()).await?;
+        query(END).bind(kid).bind(retire_time).execute(self.connection()).await?;
         self.learn(Learn::Keys);
         Ok(())
     }
@@ -177,7 +175,7 @@ impl Write {
             (kid, algorithm, master_key, sealed, publish_time, sign_time, retire_time) \
             VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let publish_time = self.now();
-        sqlx::query(INSERT)
+        query(INSERT)
             .bind(key.kid.as_str())
             .bind(key.algorithm.name())
             .bind(i64::from(key.master_key))
@@ -209,21 +207,18 @@ fn planned(mut event: AuditEvent, key: &NewKey, sign_time: Timestamp) -> AuditEv
 }
 
 /// What verifiers hold.
-pub(super) async fn not_retired(
-    connection: &mut SqliteConnection,
-    now: Timestamp,
-) -> Result<Vec<StoredKey>, StoreError> {
+pub(super) async fn not_retired(connection: &mut Connection, now: Timestamp) -> Result<Vec<StoredKey>, StoreError> {
     list(connection, now).await
 }
 
-async fn list(connection: &mut SqliteConnection, retired_after: Timestamp) -> Result<Vec<StoredKey>, StoreError> {
+async fn list(connection: &mut Connection, retired_after: Timestamp) -> Result<Vec<StoredKey>, StoreError> {
     const LIST: &str = "SELECT kid, algorithm, master_key, sealed, publish_time, sign_time, retire_time \
         FROM signing_keys WHERE retire_time IS NULL OR retire_time > $1 ORDER BY publish_time, kid";
-    let rows = sqlx::query(LIST).bind(retired_after.micros()).fetch_all(connection).await?;
+    let rows = query(LIST).bind(retired_after.micros()).fetch_all(connection).await?;
     rows.iter().map(stored_key).collect()
 }
 
-fn stored_key(row: &SqliteRow) -> Result<StoredKey, StoreError> {
+fn stored_key(row: &Row) -> Result<StoredKey, StoreError> {
     let master_key: i64 = row.try_get("master_key")?;
     Ok(StoredKey {
         kid: row.try_get("kid")?,
@@ -233,6 +228,6 @@ fn stored_key(row: &SqliteRow) -> Result<StoredKey, StoreError> {
         sealed: row.try_get("sealed")?,
         publish_time: sql::time(row, "publish_time")?,
         sign_time: sql::time(row, "sign_time")?,
-        retire_time: row.try_get::<Option<i64>, _>("retire_time")?.map(Timestamp::from_micros),
+        retire_time: row.try_get::<Option<i64>>("retire_time")?.map(Timestamp::from_micros),
     })
 }

@@ -6,15 +6,20 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnection};
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::engine::Pool;
+use crate::store::migrations::{self, Schema, newest};
+use crate::store::{Engine, Store};
 
 /// "PSTN", in the header of the file: tells our databases from those of other programs.
 const APPLICATION_ID: u32 = 0x5053_544E;
@@ -35,20 +40,8 @@ const QUICK_CHECK_BYTES_MAX: u64 = 32 << 20;
 
 // Result codes (https://www.sqlite.org/rescode.html), without their extensions.
 const SQLITE_BUSY: i32 = 5;
-pub(super) const SQLITE_CORRUPT: i32 = 11;
-pub(super) const SQLITE_NOTADB: i32 = 26;
-
-fn migrations() -> Migrator {
-    // By hand, because `migrate!` would build the whole driver a second time for the host.
-    let one = |version, name: &'static str, statements: &'static str| {
-        Migration::new(version, name.into(), MigrationType::Simple, statements.into_sql_str(), false)
-    };
-    Migrator::with_migrations(vec![
-        one(1, "core", include_str!("../../migrations/sqlite/0001_core.sql")),
-        one(2, "clients", include_str!("../../migrations/sqlite/0002_clients.sql")),
-        one(3, "password due", include_str!("../../migrations/sqlite/0003_password_due.sql")),
-    ])
-}
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_NOTADB: i32 = 26;
 
 /// Why the store does not open; says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -119,17 +112,19 @@ impl Store {
             )
             .await
             .map_err(|error| unusable(path, error))?;
-        migrations()
+        migrations::sqlite()
             .run(&writer)
             .await
             .map_err(|error| OpenError::Unwritable { path: path.to_owned(), source: error.into() })?;
         prove_writable(&writer).await.map_err(|error| unusable(path, error))?;
         Ok(Self {
-            writer,
-            reader: readers(path, READERS).await?,
-            follower: readers(path, 1).await?,
+            writer: Pool::Sqlite(writer),
+            reader: Pool::Sqlite(readers(path, READERS).await?),
+            follower: Pool::Sqlite(readers(path, 1).await?),
             clock,
             committed: watch::Sender::new(0),
+            followed: Arc::default(),
+            engine: Engine::Sqlite,
             created: applied == 0,
             schema_version: newest(),
         })
@@ -245,17 +240,11 @@ async fn inspect(path: &Path, len: u64, connection: &mut SqliteConnection) -> Re
         0 => Vec::new(),
         _ => sqlx::query_as(APPLIED).fetch_all(&mut *connection).await.map_err(unusable)?,
     };
-    let found = applied.last().map_or(0, |(version, _)| *version);
-    if found > newest() {
-        return Err(OpenError::Newer { path: path.to_owned(), found, known: newest() });
-    }
-    let known = migrations();
-    let differs = |(version, checksum): &&(i64, Vec<u8>)| {
-        known.iter().any(|one| one.version == *version && *one.checksum != **checksum)
+    let found = match migrations::judge(&migrations::sqlite(), &applied) {
+        Schema::Known(found) => found,
+        Schema::Newer(found) => return Err(OpenError::Newer { path: path.to_owned(), found, known: newest() }),
+        Schema::Other(version) => return Err(OpenError::OtherBuild { path: path.to_owned(), version }),
     };
-    if let Some((version, _)) = applied.iter().find(differs) {
-        return Err(OpenError::OtherBuild { path: path.to_owned(), version: *version });
-    }
     if len <= QUICK_CHECK_BYTES_MAX {
         let report: String =
             sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(unusable)?;
@@ -274,10 +263,6 @@ async fn prove_writable(writer: &SqlitePool) -> Result<(), sqlx::Error> {
     transaction.rollback().await
 }
 
-fn newest() -> i64 {
-    migrations().iter().map(|migration| migration.version).max().unwrap_or(0)
-}
-
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(BUSY_TIMEOUT).disable_statement_logging()
 }
@@ -293,8 +278,15 @@ fn unusable(path: &Path, error: sqlx::Error) -> OpenError {
     }
 }
 
+/// Whether either engine says that what it keeps is damaged.
+pub(super) fn is_damage(error: &dyn DatabaseError) -> bool {
+    let in_file = matches!(primary_code(error), Some(SQLITE_CORRUPT | SQLITE_NOTADB));
+    in_file || matches!(error.code().as_deref(), Some("XX001" | "XX002"))
+}
+
 /// The low byte of SQLite's extended result code.
-pub(super) fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
+    error.try_downcast_ref::<SqliteError>()?;
     Some(error.code()?.parse::<i32>().ok()? & 0xFF)
 }
 
@@ -305,7 +297,8 @@ mod tests {
 
     use super::*;
     use crate::store::StoreError;
-    use crate::store::testing::Scratch;
+    use crate::store::engine::{query, query_scalar};
+    use crate::store::testing::{Engine, Scratch};
 
     /// Opens a file that must be refused, and proves that nobody touched it or its folder.
     async fn refused(path: &Path) -> OpenError {
@@ -325,9 +318,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_file_is_private_and_known_again() {
-        let scratch = Scratch::new().await;
+        let scratch = Scratch::new(Engine::Sqlite).await;
         assert!(scratch.store.created());
-        assert_eq!(scratch.store.schema_version(), 3);
+        assert_eq!(scratch.store.schema_version(), 4);
         scratch.execute("INSERT INTO settings VALUES ('a', 'b')").await;
         for file in fs::read_dir(scratch.path().parent().unwrap()).unwrap() {
             assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -340,25 +333,25 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_acknowledged_is_on_the_disk() {
-        let scratch = Scratch::new().await;
+        let scratch = Scratch::new(Engine::Sqlite).await;
         let mut connection = scratch.store.writer.acquire().await.unwrap();
-        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await.unwrap();
-        let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
-        let foreign_keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut *connection).await.unwrap();
+        let mode: String = query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
+        let synchronous: i64 = query_scalar("PRAGMA synchronous").fetch_one(&mut connection).await.unwrap();
+        let foreign_keys: i64 = query_scalar("PRAGMA foreign_keys").fetch_one(&mut connection).await.unwrap();
         assert_eq!((mode.as_str(), synchronous, foreign_keys), ("wal", 2, 1));
     }
 
     #[tokio::test]
     async fn readers_cannot_write() {
-        let scratch = Scratch::new().await;
-        let refused = sqlx::query("DELETE FROM feed").execute(&scratch.store.reader).await;
+        let scratch = Scratch::new(Engine::Sqlite).await;
+        let refused = query("DELETE FROM feed").execute(&scratch.store.reader).await;
         assert!(matches!(refused.map_err(StoreError::from), Err(StoreError::Unavailable { .. })));
     }
 
     /// Somebody makes a backup, or looks into the file and forgets it.
     #[tokio::test]
     async fn a_file_that_others_hold_is_an_outage_and_no_long_wait() {
-        let scratch = Scratch::new().await;
+        let scratch = Scratch::new(Engine::Sqlite).await;
         let mut other = options(&scratch.path()).connect().await.unwrap();
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
         let refused = tokio::time::timeout(Duration::from_secs(3), scratch.store.write()).await.expect("within 2 s");
@@ -438,12 +431,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_or_other_schema_is_left_alone() {
-        let scratch = Scratch::new().await;
+        let scratch = Scratch::new(Engine::Sqlite).await;
         scratch.execute("UPDATE _sqlx_migrations SET checksum = x'00'").await;
         scratch.store.close().await;
         assert!(matches!(refused(&scratch.path()).await, OpenError::OtherBuild { version: 1, .. }));
 
-        let scratch = Scratch::new().await;
+        let scratch = Scratch::new(Engine::Sqlite).await;
         scratch
             .execute(
                 "INSERT INTO _sqlx_migrations SELECT 7, 'x', installed_on, 1, x'', 0 FROM _sqlx_migrations LIMIT 1",
@@ -457,7 +450,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_damaged_file_is_left_alone() {
-        let scratch = Scratch::new().await;
+        let scratch = Scratch::new(Engine::Sqlite).await;
         scratch.store.close().await;
         let whole = fs::read(scratch.path()).unwrap();
         for damage in [whole.len() / 4, whole.len() / 2] {
@@ -474,7 +467,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_another_program_holds_is_refused() {
-        let scratch = Scratch::new().await;
+        let scratch = Scratch::new(Engine::Sqlite).await;
         scratch.store.close().await;
         let mut holder = options(&scratch.path()).connect().await.unwrap();
         sqlx::raw_sql("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE feed SET head = head")
@@ -487,7 +480,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_at_run_time_is_unavailable() {
-        let scratch = Scratch::new().await;
+        let scratch = Scratch::new(Engine::Sqlite).await;
         scratch.execute("PRAGMA max_page_count = 1").await;
         let big = "x".repeat(1 << 20);
         assert!(matches!(scratch.store.fix_setting("big", &big).await, Err(StoreError::Unavailable { .. })));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::change::RETENTION;
+use crate::store::engine::query;
 use crate::store::{Store, StoreError, sql};
 
 /// How long a repeated `request_id` gets the same user.
@@ -31,11 +32,11 @@ impl Store {
         const VAULT: &str = "DELETE FROM vault WHERE expires_at < $1";
         const CREATIONS: &str = "DELETE FROM creations WHERE at < $1";
         const BINDINGS: &str = "DELETE FROM bindings WHERE expires_at < $1";
-        let row = sqlx::query(NOW).bind(self.clock.offset_micros()).fetch_one(&self.reader).await?;
+        let row = query(NOW).bind(self.clock.offset_micros()).fetch_one(&self.reader).await?;
         let now = sql::time(&row, "now")?;
         // Each on its own, so that sign-ins get their turn in between.
         let delete = async |statement: &'static str, before| -> Result<u64, StoreError> {
-            Ok(sqlx::query(statement).bind(before).execute(&self.writer).await?.rows_affected())
+            Ok(query(statement).bind(before).execute(&self.writer).await?.rows_affected())
         };
         Ok(Purged {
             changes: delete(CHANGES, (now - RETENTION).micros()).await?,

@@ -1,7 +1,5 @@
 //! Roles that are not built in, one by one; `policy` replaces them all.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::domain::audit::AuditEvent;
@@ -9,6 +7,7 @@ use crate::domain::change::Revision;
 use crate::domain::id::UserId;
 use crate::domain::permission::Pattern;
 use crate::domain::role::{Role, RoleFault, RoleId, check_roles};
+use crate::store::engine::{Connection, Row, query, query_scalar};
 use crate::store::write::{Learn, Write};
 use crate::store::{Changed, Store, StoreError, sql};
 
@@ -44,7 +43,7 @@ impl Store {
 
     pub async fn role(&self, id: &RoleId) -> Result<Option<Role>, StoreError> {
         const GET: &str = "SELECT id, description, patterns, inherits, etag FROM roles WHERE id = $1";
-        let row = sqlx::query(GET).bind(id.as_str()).fetch_optional(&self.reader).await?;
+        let row = query(GET).bind(id.as_str()).fetch_optional(&self.reader).await?;
         row.as_ref().map(role).transpose()
     }
 
@@ -110,7 +109,7 @@ impl Write {
         const RAISE: &str =
             concat!("UPDATE feed SET policy_version = ", raised!("policy_version"), " RETURNING policy_version");
         let least = self.now().millis();
-        let version = sqlx::query_scalar(RAISE).bind(least).fetch_one(self.connection()).await?;
+        let version = query_scalar(RAISE).bind(least).fetch_one(self.connection()).await?;
         self.learn(Learn::Policy);
         Ok(version)
     }
@@ -119,7 +118,7 @@ impl Write {
         const PUT: &str = "INSERT INTO roles (id, description, patterns, inherits, etag) VALUES ($1, $2, $3, $4, $5) \
             ON CONFLICT (id) DO UPDATE SET description = excluded.description, patterns = excluded.patterns, \
             inherits = excluded.inherits, etag = excluded.etag";
-        sqlx::query(PUT)
+        query(PUT)
             .bind(role.id.as_str())
             .bind(role.description.as_str())
             .bind(json(role.patterns.iter().map(Pattern::as_str)))
@@ -136,16 +135,16 @@ impl Write {
         const CLIENTS: &str = "SELECT DISTINCT client_id FROM bindings WHERE role = $1 AND client_id IS NOT NULL";
         const WITHDRAW: &str = "DELETE FROM bindings WHERE role = $1";
         const DELETE: &str = "DELETE FROM roles WHERE id = $1";
-        let holders: Vec<Uuid> = sqlx::query_scalar(HOLDERS).bind(id.as_str()).fetch_all(self.connection()).await?;
+        let holders: Vec<Uuid> = query_scalar(HOLDERS).bind(id.as_str()).fetch_all(self.connection()).await?;
         for holder in holders {
             self.raise_roles(UserId::from_uuid(holder)).await?;
         }
-        let clients: Vec<String> = sqlx::query_scalar(CLIENTS).bind(id.as_str()).fetch_all(self.connection()).await?;
+        let clients: Vec<String> = query_scalar(CLIENTS).bind(id.as_str()).fetch_all(self.connection()).await?;
         for client in clients {
             self.raise_client(&sql::parse(&client, "a binding's client")?).await?;
         }
-        sqlx::query(WITHDRAW).bind(id.as_str()).execute(self.connection()).await?;
-        sqlx::query(DELETE).bind(id.as_str()).execute(self.connection()).await?;
+        query(WITHDRAW).bind(id.as_str()).execute(self.connection()).await?;
+        query(DELETE).bind(id.as_str()).execute(self.connection()).await?;
         Ok(())
     }
 
@@ -153,16 +152,16 @@ impl Write {
     pub(super) async fn count_bindings(&mut self, role: &RoleId) -> Result<i64, StoreError> {
         const COUNT: &str = "SELECT count(*) FROM bindings WHERE role = $1 AND (expires_at IS NULL OR expires_at > $2)";
         let now = self.now().micros();
-        Ok(sqlx::query_scalar(COUNT).bind(role.as_str()).bind(now).fetch_one(self.connection()).await?)
+        Ok(query_scalar(COUNT).bind(role.as_str()).bind(now).fetch_one(self.connection()).await?)
     }
 }
 
 /// The policy's version and roles; the connection must be in a transaction.
-pub(super) async fn all(connection: &mut SqliteConnection) -> Result<(i64, Vec<Role>), StoreError> {
+pub(super) async fn all(connection: &mut Connection) -> Result<(i64, Vec<Role>), StoreError> {
     const VERSION: &str = "SELECT policy_version FROM feed";
     const LIST: &str = "SELECT id, description, patterns, inherits, etag FROM roles ORDER BY id";
-    let version = sqlx::query_scalar(VERSION).fetch_one(&mut *connection).await?;
-    let rows = sqlx::query(LIST).fetch_all(connection).await?;
+    let version = query_scalar(VERSION).fetch_one(&mut *connection).await?;
+    let rows = query(LIST).fetch_all(connection).await?;
     Ok((version, rows.iter().map(role).collect::<Result<_, _>>()?))
 }
 
@@ -171,7 +170,7 @@ pub(super) fn says_the_same(a: &Role, b: &Role) -> bool {
     a.id == b.id && a.description == b.description && a.patterns == b.patterns && a.inherits == b.inherits
 }
 
-fn role(row: &SqliteRow) -> Result<Role, StoreError> {
+fn role(row: &Row) -> Result<Role, StoreError> {
     let etag: i64 = row.try_get("etag")?;
     let patterns = texts(row.try_get("patterns")?)?;
     let inherits = texts(row.try_get("inherits")?)?;

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite};
-
 use crate::domain::audit::AuditEvent;
 use crate::domain::change::{EndedSession, Revision};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::standing::{End, EndCause, Fence};
 use crate::domain::time::Timestamp;
+use crate::store::engine::{Row, built_query, query, query_scalar};
 use crate::store::write::{Learn, Write};
 use crate::store::{Store, StoreError, sql};
 
@@ -65,7 +63,7 @@ impl Store {
             FROM feed, users u WHERE u.id = $1";
         let mut write = self.write().await?;
         if let Some((session, version)) = keep {
-            let alive: Option<Option<bool>> = sqlx::query_scalar(IS_ALIVE)
+            let alive: Option<Option<bool>> = query_scalar(IS_ALIVE)
                 .bind(user.uuid())
                 .bind(session.uuid())
                 .bind(version)
@@ -94,7 +92,7 @@ impl Store {
         let mut write = self.write().await?;
         let now = write.now();
         let version: i64 =
-            sqlx::query_scalar(RAISE).bind(now.millis()).bind(now.micros()).fetch_one(write.connection()).await?;
+            query_scalar(RAISE).bind(now.millis()).bind(now.micros()).fetch_one(write.connection()).await?;
         write.learn(Learn::Fence);
         write.audit(audit).await?;
         Ok((Fence { version, at: now }, write.commit().await?))
@@ -110,7 +108,7 @@ impl Store {
         const LIST: &str = "SELECT user_id, session_id, cause, end_time, keep_until, summary FROM revocations \
             WHERE user_id = $1 AND session_id < $2 ORDER BY session_id DESC LIMIT $3";
         let before = before.map_or(uuid::Uuid::max(), SessionId::uuid);
-        let rows = sqlx::query(LIST).bind(user.uuid()).bind(before).bind(limit).fetch_all(&self.reader).await?;
+        let rows = query(LIST).bind(user.uuid()).bind(before).bind(limit).fetch_all(&self.reader).await?;
         rows.iter().map(ended_session).collect()
     }
 
@@ -124,15 +122,11 @@ impl Store {
         const LIST: &str = "SELECT session_id, cause, end_time FROM revocations WHERE user_id = ";
         let mut revoked = HashMap::new();
         for sessions in sessions.chunks(IDS_IN_ONE_STATEMENT) {
-            let mut statement = QueryBuilder::<Sqlite>::new(LIST);
-            statement.push_bind(user.uuid()).push(" AND session_id IN (");
-            let mut ids = statement.separated(", ");
-            for session in sessions {
-                ids.push_bind(session.uuid());
-            }
-            statement.push(")");
-            let rows: Vec<(uuid::Uuid, String, i64)> =
-                statement.build_query_as().persistent(false).fetch_all(&self.reader).await?;
+            let places: Vec<String> = (2..sessions.len() + 2).map(|place| format!("${place}")).collect();
+            let statement = format!("{LIST}$1 AND session_id IN ({})", places.join(", "));
+            let query = built_query(statement).bind(user.uuid());
+            let query = sessions.iter().fold(query, |query, session| query.bind(session.uuid()));
+            let rows: Vec<(uuid::Uuid, String, i64)> = query.fetch_all(&self.reader).await?;
             for (session, cause, time) in rows {
                 let end = End { cause: sql::cause(&cause)?, time: Timestamp::from_micros(time) };
                 revoked.insert(SessionId::from_uuid(session), end);
@@ -155,7 +149,7 @@ impl Store {
             ", $5) ON CONFLICT (session_id) DO UPDATE SET generation = excluded.generation, at = excluded.at, \
              keep_until = excluded.keep_until WHERE excluded.generation > generation_floors.generation"
         );
-        sqlx::query(RAISE)
+        query(RAISE)
             .bind(self.clock.offset_micros())
             .bind(session.uuid())
             .bind(user.uuid())
@@ -172,7 +166,7 @@ impl Write {
     pub(super) async fn revoke(&mut self, ended: &EndedSession) -> Result<bool, StoreError> {
         const INSERT: &str = "INSERT INTO revocations (user_id, session_id, cause, end_time, keep_until, summary) \
             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, session_id) DO NOTHING";
-        let done = sqlx::query(INSERT)
+        let done = query(INSERT)
             .bind(ended.user.uuid())
             .bind(ended.session.uuid())
             .bind(ended.end.cause.name())
@@ -203,7 +197,7 @@ impl Write {
             ", floor_at = $2, floor_cause = $3, floor_except = $4 WHERE id = $5"
         );
         let (least, now) = (self.least_version(), self.now());
-        let done = sqlx::query(RAISE)
+        let done = query(RAISE)
             .bind(least)
             .bind(now.micros())
             .bind(cause.name())
@@ -219,7 +213,7 @@ impl Write {
     }
 }
 
-pub(super) fn ended_session(row: &SqliteRow) -> Result<EndedSession, StoreError> {
+pub(super) fn ended_session(row: &Row) -> Result<EndedSession, StoreError> {
     Ok(EndedSession {
         user: UserId::from_uuid(row.try_get("user_id")?),
         session: SessionId::from_uuid(row.try_get("session_id")?),

@@ -1,25 +1,26 @@
 //! What is fixed at the first start.
 
 use crate::domain::time::Timestamp;
+use crate::store::engine::{query, query_as, query_scalar};
 use crate::store::{Store, StoreError, sql};
 
 impl Store {
     /// The database's time.
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
         const NOW: &str = concat!("SELECT ", now!(), " AS now");
-        let row = sqlx::query(NOW).bind(self.clock.offset_micros()).fetch_one(&self.reader).await?;
+        let row = query(NOW).bind(self.clock.offset_micros()).fetch_one(&self.reader).await?;
         sql::time(&row, "now")
     }
 
     /// Whether any master key was ever used on this store.
     pub async fn has_master_keys(&self) -> Result<bool, StoreError> {
         const ANY: &str = "SELECT EXISTS (SELECT 1 FROM master_keys)";
-        Ok(sqlx::query_scalar(ANY).fetch_one(&self.reader).await?)
+        Ok(query_scalar(ANY).fetch_one(&self.reader).await?)
     }
 
     pub async fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         const GET: &str = "SELECT value FROM settings WHERE name = $1";
-        Ok(sqlx::query_scalar(GET).bind(name).fetch_optional(&self.reader).await?)
+        Ok(query_scalar(GET).bind(name).fetch_optional(&self.reader).await?)
     }
 
     /// Sets what nobody has set; answers what holds.
@@ -28,7 +29,7 @@ impl Store {
         const FIX: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
             ON CONFLICT (name) DO UPDATE SET value = settings.value RETURNING value";
         // All rows, because only the step after the last one says whether it was committed.
-        let mut values: Vec<String> = sqlx::query_scalar(FIX).bind(name).bind(value).fetch_all(&self.writer).await?;
+        let mut values: Vec<String> = query_scalar(FIX).bind(name).bind(value).fetch_all(&self.writer).await?;
         values.pop().ok_or(StoreError::corrupt("a setting that was written is missing"))
     }
 
@@ -38,7 +39,7 @@ impl Store {
             ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         let before = self.setting(name).await?;
         if before.as_deref() != Some(value) {
-            sqlx::query(PUT).bind(name).bind(value).execute(&self.writer).await?;
+            query(PUT).bind(name).bind(value).execute(&self.writer).await?;
         }
         Ok(before)
     }
@@ -52,13 +53,13 @@ impl Store {
         let mut write = self.write().await?;
         for (number, check) in keys {
             let known: Option<Vec<u8>> =
-                sqlx::query_scalar(KNOWN).bind(i64::from(*number)).fetch_optional(write.connection()).await?;
+                query_scalar(KNOWN).bind(i64::from(*number)).fetch_optional(write.connection()).await?;
             if known.is_some_and(|known| known != check) {
                 return Ok(Some(*number));
             }
         }
         for (number, check) in keys {
-            let record = sqlx::query(RECORD).bind(i64::from(*number)).bind(check.as_slice());
+            let record = query(RECORD).bind(i64::from(*number)).bind(check.as_slice());
             record.execute(write.connection()).await?;
         }
         write.commit().await?;
@@ -68,7 +69,7 @@ impl Store {
     /// The check values of all master keys that were ever known here, by number.
     pub async fn master_keys(&self) -> Result<Vec<(u8, Vec<u8>)>, StoreError> {
         const LIST: &str = "SELECT number, check_value FROM master_keys ORDER BY number";
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(LIST).fetch_all(&self.reader).await?;
+        let rows: Vec<(i64, Vec<u8>)> = query_as(LIST).fetch_all(&self.reader).await?;
         let number = |number| u8::try_from(number).map_err(|_too_large| StoreError::corrupt("a master key's number"));
         rows.into_iter().map(|(of, check)| Ok((number(of)?, check))).collect()
     }
@@ -78,11 +79,10 @@ impl Store {
 mod tests {
     use tokio::task::JoinSet;
 
-    use crate::store::testing::Scratch;
+    use crate::store::testing::{Engine, Scratch};
 
-    #[tokio::test]
-    async fn the_first_to_fix_a_setting_wins() {
-        let scratch = Scratch::new().await;
+    async fn the_first_to_fix_a_setting_wins(engine: Engine) {
+        let scratch = Scratch::new(engine).await;
         let mut tasks = JoinSet::new();
         for number in 0..16 {
             let store = scratch.store.clone();
@@ -95,9 +95,8 @@ mod tests {
         assert_eq!(scratch.store.setting("other").await.unwrap(), None);
     }
 
-    #[tokio::test]
-    async fn a_setting_that_is_replaced_tells_what_held_before() {
-        let scratch = Scratch::new().await;
+    async fn a_setting_that_is_replaced_tells_what_held_before(engine: Engine) {
+        let scratch = Scratch::new(engine).await;
         let replace = async |value| scratch.store.replace_setting("issuer", value).await.unwrap();
         assert_eq!(replace("a").await, None);
         assert_eq!(replace("a").await.as_deref(), Some("a"));
@@ -105,9 +104,8 @@ mod tests {
         assert_eq!(scratch.store.setting("issuer").await.unwrap().as_deref(), Some("b"));
     }
 
-    #[tokio::test]
-    async fn a_number_stands_for_one_master_key() {
-        let scratch = Scratch::new().await;
+    async fn a_number_stands_for_one_master_key(engine: Engine) {
+        let scratch = Scratch::new(engine).await;
         let check = async |keys: &[(u8, [u8; 4])]| scratch.store.check_master_keys(keys).await.unwrap();
         assert_eq!(check(&[(1, *b"aaaa")]).await, None);
         assert_eq!(check(&[(1, *b"aaaa")]).await, None);
@@ -117,4 +115,10 @@ mod tests {
         assert_eq!(check(&[(1, *b"aaaa"), (2, *b"bbbb")]).await, None);
         assert_eq!(scratch.store.master_keys().await.unwrap().len(), 2);
     }
+
+    crate::store::testing::conformance![
+        the_first_to_fix_a_setting_wins,
+        a_setting_that_is_replaced_tells_what_held_before,
+        a_number_stands_for_one_master_key,
+    ];
 }

@@ -2,20 +2,18 @@
 
 use std::str::FromStr;
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
-
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
 use crate::domain::standing::{EndCause, Fence, Floor, Owner};
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
+use crate::store::engine::Row;
 
-/// The database's time in microseconds; `$1` is the clock's offset, zero outside tests.
+/// The database's time in microseconds, once for the whole statement; `$1` is the clock's offset, zero outside tests.
 macro_rules! now {
     () => {
-        "(CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000 + $1)"
+        "((SELECT clock.now FROM clock) + $1)"
     };
 }
 
@@ -44,11 +42,11 @@ macro_rules! join_bindings {
 pub(super) const ACTIVE: &str = "active";
 pub(super) const DISABLED: &str = "disabled";
 
-pub(super) fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, StoreError> {
+pub(super) fn time(row: &Row, column: &str) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_micros(row.try_get(column)?))
 }
 
-pub(super) fn fence(row: &SqliteRow) -> Result<Fence, StoreError> {
+pub(super) fn fence(row: &Row) -> Result<Fence, StoreError> {
     Ok(Fence { version: row.try_get("fence")?, at: time(row, "fence_at")? })
 }
 
@@ -75,9 +73,9 @@ pub(super) fn tenant(scope: &Scope) -> &str {
 }
 
 /// The user of rows with [`owner_columns`]; `None` if no user was joined.
-pub(super) fn owner(rows: &[SqliteRow]) -> Result<Option<(UserId, Owner)>, StoreError> {
+pub(super) fn owner(rows: &[Row]) -> Result<Option<(UserId, Owner)>, StoreError> {
     let Some(first) = rows.first() else { return Ok(None) };
-    let Some(id) = first.try_get::<Option<uuid::Uuid>, _>("user_id")? else { return Ok(None) };
+    let Some(id) = first.try_get::<Option<uuid::Uuid>>("user_id")? else { return Ok(None) };
     let bindings = rows.iter().filter_map(|row| bound_role(row).transpose()).collect::<Result<_, _>>()?;
     let owner = Owner {
         active: is_active(first.try_get("state")?)?,
@@ -87,21 +85,21 @@ pub(super) fn owner(rows: &[SqliteRow]) -> Result<Option<(UserId, Owner)>, Store
             version: first.try_get("floor")?,
             at: time(first, "floor_at")?,
             cause: cause(first.try_get("floor_cause")?)?,
-            except: first.try_get::<Option<uuid::Uuid>, _>("floor_except")?.map(SessionId::from_uuid),
+            except: first.try_get::<Option<uuid::Uuid>>("floor_except")?.map(SessionId::from_uuid),
         },
         bindings,
-        external_id: first.try_get::<Option<String>, _>("external_id")?.unwrap_or_default(),
+        external_id: first.try_get::<Option<String>>("external_id")?.unwrap_or_default(),
     };
     Ok(Some((UserId::from_uuid(id), owner)))
 }
 
 /// The binding of a row, if one was joined.
-pub(super) fn bound_role(row: &SqliteRow) -> Result<Option<BoundRole>, StoreError> {
-    let Some(role) = row.try_get::<Option<&str>, _>("role")? else { return Ok(None) };
+pub(super) fn bound_role(row: &Row) -> Result<Option<BoundRole>, StoreError> {
+    let Some(role) = row.try_get::<Option<&str>>("role")? else { return Ok(None) };
     let tenant: &str = row.try_get("tenant")?;
     Ok(Some(BoundRole {
         role: parse(role, "a binding's role")?,
         scope: if tenant.is_empty() { Scope::Everywhere } else { Scope::Tenant(parse(tenant, "a binding's tenant")?) },
-        expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Timestamp::from_micros),
+        expires_at: row.try_get::<Option<i64>>("expires_at")?.map(Timestamp::from_micros),
     }))
 }

@@ -4,13 +4,12 @@
 use std::fmt;
 
 use secrecy::SecretString;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 use crate::domain::account::Identifier;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::standing::{End, Fence, GenerationFloor, Owner, Standing};
 use crate::domain::time::Timestamp;
+use crate::store::engine::{Row, query};
 use crate::store::{Store, StoreError, sql};
 
 /// What the store knows of an identifier.
@@ -60,26 +59,22 @@ impl Store {
             Identifier::Email(canonical) => (BY_EMAIL, canonical),
             Identifier::UserName(canonical) => (BY_USER_NAME, canonical),
         };
-        let rows = sqlx::query(statement)
-            .bind(self.clock.offset_micros())
-            .bind(canonical.as_str())
-            .fetch_all(&self.reader)
-            .await?;
+        let rows =
+            query(statement).bind(self.clock.offset_micros()).bind(canonical.as_str()).fetch_all(&self.reader).await?;
         credential(&rows)
     }
 
     /// The same of a user who is known already.
     pub async fn credential_of(&self, user: UserId) -> Result<CredentialAnswer, StoreError> {
         const BY_ID: &str = credential_by!("id");
-        let rows =
-            sqlx::query(BY_ID).bind(self.clock.offset_micros()).bind(user.uuid()).fetch_all(&self.reader).await?;
+        let rows = query(BY_ID).bind(self.clock.offset_micros()).bind(user.uuid()).fetch_all(&self.reader).await?;
         credential(&rows)
     }
 
     /// Puts a hash with today's parameters in the place of `old`; not if the password was changed meanwhile.
     pub async fn replace_password_hash(&self, user: UserId, old: &str, new: &str) -> Result<bool, StoreError> {
         const REPLACE: &str = "UPDATE passwords SET hash = $3 WHERE user_id = $1 AND hash = $2";
-        let done = sqlx::query(REPLACE).bind(user.uuid()).bind(old).bind(new).execute(&self.writer).await?;
+        let done = query(REPLACE).bind(user.uuid()).bind(old).bind(new).execute(&self.writer).await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -95,18 +90,18 @@ impl Store {
              LEFT JOIN generation_floors g ON g.session_id = $3 AND g.user_id = $2 ",
             join_bindings!()
         );
-        let rows = sqlx::query(STANDING)
+        let rows = query(STANDING)
             .bind(self.clock.offset_micros())
             .bind(user.uuid())
             .bind(session.uuid())
             .fetch_all(&self.reader)
             .await?;
         let first = one(&rows)?;
-        let revoked = match first.try_get::<Option<&str>, _>("end_cause")? {
+        let revoked = match first.try_get::<Option<&str>>("end_cause")? {
             Some(cause) => Some(End { cause: sql::cause(cause)?, time: sql::time(first, "end_time")? }),
             None => None,
         };
-        let generation_floor = match first.try_get::<Option<i64>, _>("generation")? {
+        let generation_floor = match first.try_get::<Option<i64>>("generation")? {
             Some(generation) => Some(GenerationFloor {
                 generation: u32::try_from(generation)
                     .map_err(|_too_large| StoreError::corrupt("a generation floor out of range"))?,
@@ -133,23 +128,22 @@ impl Store {
             " FROM feed LEFT JOIN users u ON u.id = $2 ",
             join_bindings!()
         );
-        let rows =
-            sqlx::query(OWNER).bind(self.clock.offset_micros()).bind(user.uuid()).fetch_all(&self.reader).await?;
+        let rows = query(OWNER).bind(self.clock.offset_micros()).bind(user.uuid()).fetch_all(&self.reader).await?;
         let first = one(&rows)?;
         let (now, fence) = (sql::time(first, "now")?, sql::fence(first)?);
         Ok(sql::owner(&rows)?.map(|(_, owner)| (owner, now, fence)))
     }
 }
 
-fn credential(rows: &[SqliteRow]) -> Result<CredentialAnswer, StoreError> {
+fn credential(rows: &[Row]) -> Result<CredentialAnswer, StoreError> {
     let first = one(rows)?;
-    let password_hash = first.try_get::<Option<String>, _>("hash")?.map(SecretString::from);
-    let password_due = first.try_get::<Option<bool>, _>("due")?.unwrap_or(false);
+    let password_hash = first.try_get::<Option<String>>("hash")?.map(SecretString::from);
+    let password_due = first.try_get::<Option<bool>>("due")?.unwrap_or(false);
     let found = sql::owner(rows)?.map(|(user, owner)| Credential { user, owner, password_hash, password_due });
     Ok(CredentialAnswer { now: sql::time(first, "now")?, fence: sql::fence(first)?, found })
 }
 
-fn one(rows: &[SqliteRow]) -> Result<&SqliteRow, StoreError> {
+fn one(rows: &[Row]) -> Result<&Row, StoreError> {
     rows.first().ok_or(StoreError::corrupt("the feed's row is missing"))
 }
 
@@ -159,12 +153,11 @@ mod tests {
 
     use super::*;
     use crate::domain::id::PrincipalId;
-    use crate::store::testing::{Scratch, bound};
+    use crate::store::testing::{Engine, Scratch, bound};
 
     /// While one writer grants and withdraws, no reader sees the version of one state with the roles of another.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn versions_and_roles_are_of_one_time() {
-        let scratch = Scratch::new().await;
+    async fn versions_and_roles_are_of_one_time(engine: Engine) {
+        let scratch = Scratch::new(engine).await;
         let user = scratch.user("kim@example.com", Vec::new()).await;
         let typed = Identifier::from_typed("kim@example.com").unwrap();
         let mut readers = tokio::task::JoinSet::new();
@@ -200,24 +193,31 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn somebody_unknown_has_no_owner() {
-        let scratch = Scratch::new().await;
+    async fn somebody_unknown_has_no_owner(engine: Engine) {
+        let scratch = Scratch::new(engine).await;
         let standing = scratch.store.standing(UserId::generate(), SessionId::generate()).await.unwrap();
         assert!(standing.owner.is_none() && standing.revoked.is_none() && standing.generation_floor.is_none());
         assert_eq!(scratch.store.owner(UserId::generate()).await.unwrap(), None);
         assert_eq!(standing.fence, Fence::default());
     }
 
-    #[tokio::test]
-    async fn what_cannot_be_is_corrupt_not_a_default() {
-        let scratch = Scratch::new().await;
+    async fn what_cannot_be_is_corrupt_not_a_default(engine: Engine) {
+        let scratch = Scratch::new(engine).await;
         let user = scratch.plant(1).await;
         scratch.execute("UPDATE users SET state = 'asleep'").await;
         assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
         scratch.execute("UPDATE users SET state = 'active', floor_cause = 'WHIM'").await;
         assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
-        scratch.execute("UPDATE users SET floor_cause = 'LOGOUT', floor_except = x'00'").await;
-        assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
+        // PostgreSQL has a type for it.
+        if let Engine::Sqlite = engine {
+            scratch.execute("UPDATE users SET floor_cause = 'LOGOUT', floor_except = x'00'").await;
+            assert!(matches!(scratch.store.owner(user).await, Err(StoreError::Corrupt { .. })));
+        }
     }
+
+    crate::store::testing::conformance![
+        versions_and_roles_are_of_one_time,
+        somebody_unknown_has_no_owner,
+        what_cannot_be_is_corrupt_not_a_default,
+    ];
 }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use postern_rig::postgres::Postgres;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::clock::Clock;
 use crate::domain::account::Profile;
@@ -13,49 +15,104 @@ use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, Role};
 use crate::domain::standing::{End, EndCause, Owner};
 use crate::domain::time::Timestamp;
-use crate::store::{FeedRead, Loaded, NewUser, Store};
+use crate::store::engine::{query, query_scalar};
+use crate::store::{FeedRead, Loaded, NewUser, PostgresSettings, Store};
+
+/// What each behaviour is proved on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Stamps each behaviour into a test for each engine. One that is left off the list is dead code, which the build refuses.
+macro_rules! conformance {
+    ($($behaviour:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $behaviour() {
+                super::$behaviour(crate::store::testing::Engine::Sqlite).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $behaviour() {
+                super::$behaviour(crate::store::testing::Engine::Postgres).await;
+            })*
+        }
+    };
+}
+
+pub(super) use conformance;
 
 pub(super) struct Scratch {
     pub(super) store: Store,
     pub(super) clock: Clock,
-    folder: TempDir,
+    place: Place,
+}
+
+enum Place {
+    Folder(TempDir),
+    /// The URL of a database of its own.
+    Server(String),
 }
 
 impl Scratch {
-    pub(super) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    pub(super) async fn new(engine: Engine) -> Self {
+        let place = match engine {
+            Engine::Sqlite => Place::Folder(tempfile::tempdir().unwrap()),
+            Engine::Postgres => Place::Server(migrated_database().await),
+        };
         let clock = Clock::default();
-        let store = Store::open(&folder.path().join("postern.db"), clock.clone()).await.unwrap();
-        Self { store, clock, folder }
+        Self { store: place.open(&clock).await, clock, place }
     }
 
+    /// Of the embedded store.
     pub(super) fn path(&self) -> PathBuf {
-        self.folder.path().join("postern.db")
+        match &self.place {
+            Place::Folder(folder) => folder.path().join("postern.db"),
+            Place::Server(url) => panic!("{url} is no file"),
+        }
     }
 
     pub(super) async fn reopened(self) -> Self {
         self.store.close().await;
-        let store = Store::open(&self.path(), self.clock.clone()).await.unwrap();
+        let store = self.place.open(&self.clock).await;
         Self { store, ..self }
+    }
+
+    /// A copy of it as it is now, and the store itself, opened anew.
+    pub(super) async fn copied(self) -> (Self, Self) {
+        self.store.close().await;
+        let place = match &self.place {
+            Place::Folder(folder) => {
+                let copy = tempfile::tempdir().unwrap();
+                std::fs::copy(folder.path().join("postern.db"), copy.path().join("postern.db")).unwrap();
+                Place::Folder(copy)
+            }
+            Place::Server(url) => Place::Server(Postgres::shared().create_database_from(url)),
+        };
+        let copy = Self { store: place.open(&self.clock).await, clock: self.clock.clone(), place };
+        (self.reopened().await, copy)
     }
 
     /// Runs a statement of the test's own.
     pub(super) async fn execute(&self, statement: &'static str) {
-        sqlx::query(statement).execute(&self.store.writer).await.unwrap();
+        query(statement).execute(&self.store.writer).await.unwrap();
     }
 
     pub(super) async fn number(&self, statement: &'static str) -> i64 {
-        sqlx::query_scalar(statement).fetch_one(&self.store.reader).await.unwrap()
+        query_scalar(statement).fetch_one(&self.store.reader).await.unwrap()
     }
 
     /// A user with nothing but a state, a version and a password, written by hand.
     pub(super) async fn plant(&self, version: i64) -> UserId {
         let user = UserId::generate();
         let name = format!("u{}", user.uuid().simple());
-        sqlx::query(
+        query(
             "INSERT INTO users (id, user_name, user_name_canonical, email_verified, display_name, state, version, \
              roles_at, floor, floor_at, floor_cause, create_time, update_time, etag) \
-             VALUES ($1, $2, $2, 0, '', 'active', $3, $3, 0, 0, 'ENDED_BY_USER', 0, 0, 1)",
+             VALUES ($1, $2, $2, FALSE, '', 'active', $3, $3, 0, 0, 'ENDED_BY_USER', 0, 0, 1)",
         )
         .bind(user.uuid())
         .bind(name)
@@ -139,8 +196,34 @@ impl Store {
     /// What the audit log says of all events of a kind, in JSON.
     pub(crate) async fn audit_details(&self, kind: &'static str) -> Vec<String> {
         const LIST: &str = "SELECT detail FROM audit WHERE kind = $1 ORDER BY time, id";
-        sqlx::query_scalar(LIST).bind(kind).fetch_all(&self.reader).await.unwrap()
+        query_scalar(LIST).bind(kind).fetch_all(&self.reader).await.unwrap()
     }
+}
+
+impl Place {
+    async fn open(&self, clock: &Clock) -> Store {
+        match self {
+            Self::Folder(folder) => Store::open(&folder.path().join("postern.db"), clock.clone()).await.unwrap(),
+            Self::Server(url) => Store::connect(&settings(url), clock.clone()).await.unwrap(),
+        }
+    }
+}
+
+fn settings(url: &str) -> PostgresSettings {
+    PostgresSettings { url: url.into(), pool_size: 8, pooler: false }
+}
+
+/// A copy of one that was migrated, which takes a tenth of the time.
+async fn migrated_database() -> String {
+    static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+    let template = TEMPLATE
+        .get_or_init(|| async {
+            let url = Postgres::shared().create_database();
+            Store::migrate(&settings(&url)).await.unwrap();
+            url
+        })
+        .await;
+    Postgres::shared().create_database_from(template)
 }
 
 /// A role for good; an empty tenant is everywhere.

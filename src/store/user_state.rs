@@ -1,12 +1,11 @@
 //! What ends a user's sessions or the user: disabling, deletion, a new password. And the rule that an administrator
 //! remains.
 
-use sqlx::SqliteConnection;
-
 use crate::domain::audit::AuditEvent;
 use crate::domain::change::Revision;
 use crate::domain::id::UserId;
 use crate::domain::standing::EndCause;
+use crate::store::engine::{Connection, query, query_scalar};
 use crate::store::write::{Learn, Write};
 use crate::store::{Changed, Store, StoreError, sql};
 
@@ -71,7 +70,7 @@ impl Store {
         const DELETE: &str = "DELETE FROM users WHERE id = $1";
         let mut write = self.write().await?;
         let before = administrators(write.connection()).await?;
-        let done = sqlx::query(DELETE).bind(id.uuid()).execute(write.connection()).await.map_err(StoreError::from)?;
+        let done = query(DELETE).bind(id.uuid()).execute(write.connection()).await.map_err(StoreError::from)?;
         let changed = done.rows_affected() == 1;
         if changed {
             if write.lost_the_last_administrator(before).await? {
@@ -113,15 +112,11 @@ impl Store {
         audit: &AuditEvent,
     ) -> Result<Option<Renewed>, StoreError> {
         const IS_DUE: &str = "SELECT count(*) FROM feed, users u JOIN passwords p ON p.user_id = u.id \
-            WHERE u.id = $1 AND u.state = $2 AND u.floor <= $3 AND feed.fence <= $3 AND p.due <> 0";
+            WHERE u.id = $1 AND u.state = $2 AND u.floor <= $3 AND feed.fence <= $3 AND p.due";
         const VERSION: &str = "SELECT version FROM users WHERE id = $1";
         let mut write = self.write().await?;
-        let due: i64 = sqlx::query_scalar(IS_DUE)
-            .bind(id.uuid())
-            .bind(sql::ACTIVE)
-            .bind(epoch)
-            .fetch_one(write.connection())
-            .await?;
+        let due: i64 =
+            query_scalar(IS_DUE).bind(id.uuid()).bind(sql::ACTIVE).bind(epoch).fetch_one(write.connection()).await?;
         if due == 0 {
             return Ok(None);
         }
@@ -129,7 +124,7 @@ impl Store {
         write.put_password(id, hash, false).await?;
         write.touch(id).await?;
         write.audit(audit).await?;
-        let version = sqlx::query_scalar(VERSION).bind(id.uuid()).fetch_one(write.connection()).await?;
+        let version = query_scalar(VERSION).bind(id.uuid()).fetch_one(write.connection()).await?;
         Ok(Some(Renewed { version, revision: write.commit().await? }))
     }
 }
@@ -137,20 +132,20 @@ impl Store {
 impl Write {
     async fn is_active(&mut self, id: UserId) -> Result<Option<bool>, StoreError> {
         const STATE: &str = "SELECT state FROM users WHERE id = $1";
-        let state: Option<String> = sqlx::query_scalar(STATE).bind(id.uuid()).fetch_optional(self.connection()).await?;
+        let state: Option<String> = query_scalar(STATE).bind(id.uuid()).fetch_optional(self.connection()).await?;
         state.map(|state| sql::is_active(&state)).transpose()
     }
 
     pub(super) async fn set_state(&mut self, id: UserId, state: &str) -> Result<(), StoreError> {
         const SET: &str = "UPDATE users SET state = $2 WHERE id = $1";
-        sqlx::query(SET).bind(id.uuid()).bind(state).execute(self.connection()).await?;
+        query(SET).bind(id.uuid()).bind(state).execute(self.connection()).await?;
         self.touch(id).await
     }
 
     async fn touch(&mut self, id: UserId) -> Result<(), StoreError> {
         const TOUCH: &str = "UPDATE users SET update_time = $2, etag = etag + 1 WHERE id = $1";
         let now = self.now().micros();
-        sqlx::query(TOUCH).bind(id.uuid()).bind(now).execute(self.connection()).await?;
+        query(TOUCH).bind(id.uuid()).bind(now).execute(self.connection()).await?;
         Ok(())
     }
 
@@ -161,10 +156,10 @@ impl Write {
     }
 }
 
-pub(super) async fn administrators(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+pub(super) async fn administrators(connection: &mut Connection) -> Result<i64, StoreError> {
     const COUNT: &str = "SELECT count(*) FROM bindings b JOIN users u ON u.id = b.user_id \
         WHERE b.role = $1 AND b.tenant = '' AND b.expires_at IS NULL AND u.state = $2";
-    Ok(sqlx::query_scalar(COUNT).bind(ADMINISTRATOR).bind(sql::ACTIVE).fetch_one(connection).await?)
+    Ok(query_scalar(COUNT).bind(ADMINISTRATOR).bind(sql::ACTIVE).fetch_one(connection).await?)
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use crate::domain::account::{Email, Identifier, Profile, User, UserName, UserState};
@@ -12,6 +10,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::change::Revision;
 use crate::domain::id::{PrincipalId, UserId};
 use crate::domain::role::{BoundRole, RoleId};
+use crate::store::engine::{Connection, Row, query};
 use crate::store::write::Write;
 use crate::store::{Store, StoreError, sql};
 
@@ -139,7 +138,7 @@ impl Store {
             UserKey::Identifier(Identifier::Email(canonical)) => (BY_EMAIL, canonical),
             UserKey::Identifier(Identifier::UserName(canonical)) => (BY_USER_NAME, canonical),
         };
-        let row = sqlx::query(statement).bind(text.as_str()).fetch_optional(&self.reader).await?;
+        let row = query(statement).bind(text.as_str()).fetch_optional(&self.reader).await?;
         row.as_ref().map(user).transpose()
     }
 
@@ -158,7 +157,7 @@ impl Store {
              OR substr(u.display_name, 1, length($4)) = $4 OR substr(lower(u.display_name), 1, length($3)) = $3) \
              ORDER BY u.id LIMIT $5"
         );
-        let rows = sqlx::query(LIST)
+        let rows = query(LIST)
             .bind(after.map_or(Uuid::nil(), UserId::uuid))
             .bind(state.map(state_name))
             .bind(prefix.to_lowercase())
@@ -225,7 +224,7 @@ impl Write {
         const REMEMBER: &str = "INSERT INTO creations (request_id, user_id, at) VALUES ($1, $2, $3)";
         let Profile { external_id, email, email_verified, user_name, display_name } = &new.profile;
         let (version, now) = (self.least_version(), self.now().micros());
-        sqlx::query(INSERT)
+        query(INSERT)
             .bind(new.id.uuid())
             .bind(unless_empty(external_id))
             .bind(email.as_ref().map(Email::as_given))
@@ -243,7 +242,7 @@ impl Write {
             self.put_password(new.id, hash.expose_secret(), new.password_due).await?;
         }
         if let Some(request_id) = new.request_id {
-            sqlx::query(REMEMBER).bind(request_id).bind(new.id.uuid()).bind(now).execute(self.connection()).await?;
+            query(REMEMBER).bind(request_id).bind(new.id.uuid()).bind(now).execute(self.connection()).await?;
         }
         Ok(())
     }
@@ -253,7 +252,7 @@ impl Write {
             user_name = $6, user_name_canonical = $7, display_name = $8, update_time = $9, etag = etag + 1 \
             WHERE id = $1";
         let now = self.now().micros();
-        sqlx::query(UPDATE)
+        query(UPDATE)
             .bind(id.uuid())
             .bind(unless_empty(&profile.external_id))
             .bind(profile.email.as_ref().map(Email::as_given))
@@ -272,26 +271,26 @@ impl Write {
         const PUT: &str = "INSERT INTO passwords (user_id, hash, set_at, due) VALUES ($1, $2, $3, $4) \
             ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, set_at = excluded.set_at, due = excluded.due";
         let now = self.now().micros();
-        sqlx::query(PUT).bind(user.uuid()).bind(hash).bind(now).bind(due).execute(self.connection()).await?;
+        query(PUT).bind(user.uuid()).bind(hash).bind(now).bind(due).execute(self.connection()).await?;
         Ok(())
     }
 }
 
-async fn by_id(connection: &mut SqliteConnection, id: UserId) -> Result<Option<User>, StoreError> {
+async fn by_id(connection: &mut Connection, id: UserId) -> Result<Option<User>, StoreError> {
     const BY_ID: &str = select_users!("u.id = $1");
-    let row = sqlx::query(BY_ID).bind(id.uuid()).fetch_optional(connection).await?;
+    let row = query(BY_ID).bind(id.uuid()).fetch_optional(connection).await?;
     row.as_ref().map(user).transpose()
 }
 
-async fn created_by(connection: &mut SqliteConnection, request_id: Uuid) -> Result<Option<User>, StoreError> {
+async fn created_by(connection: &mut Connection, request_id: Uuid) -> Result<Option<User>, StoreError> {
     const BY_REQUEST: &str = select_users!("u.id = (SELECT user_id FROM creations WHERE request_id = $1)");
-    let row = sqlx::query(BY_REQUEST).bind(request_id).fetch_optional(connection).await?;
+    let row = query(BY_REQUEST).bind(request_id).fetch_optional(connection).await?;
     row.as_ref().map(user).transpose()
 }
 
 /// What of a profile another user has. Looked up, because SQLite does not name the constraint that an insert broke.
 pub(super) async fn taken(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     user: UserId,
     profile: &Profile,
 ) -> Result<Option<Taken>, StoreError> {
@@ -305,7 +304,7 @@ pub(super) async fn taken(
     ];
     for (rule, statement, value) in rules {
         let Some(value) = value else { continue };
-        let other = sqlx::query(statement).bind(value).bind(user.uuid()).fetch_optional(&mut *connection).await?;
+        let other = query(statement).bind(value).bind(user.uuid()).fetch_optional(&mut *connection).await?;
         if other.is_some() {
             return Ok(Some(rule));
         }
@@ -313,13 +312,13 @@ pub(super) async fn taken(
     Ok(None)
 }
 
-fn user(row: &SqliteRow) -> Result<User, StoreError> {
+fn user(row: &Row) -> Result<User, StoreError> {
     let email: Option<&str> = row.try_get("email")?;
     let user_name: Option<&str> = row.try_get("user_name")?;
     let etag: i64 = row.try_get("etag")?;
     Ok(User {
         id: UserId::from_uuid(row.try_get("id")?),
-        external_id: row.try_get::<Option<String>, _>("external_id")?.unwrap_or_default(),
+        external_id: row.try_get::<Option<String>>("external_id")?.unwrap_or_default(),
         email: email.map(|text| sql::parse(text, "an e-mail address")).transpose()?,
         email_verified: row.try_get("email_verified")?,
         user_name: user_name.map(|text| sql::parse(text, "a user name")).transpose()?,

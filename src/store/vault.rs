@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 
 use crate::domain::time::Timestamp;
+use crate::store::engine::{query, query_as, query_scalar};
 use crate::store::{Store, StoreError};
 use crate::vault::{Kind, Slot, Swap, Vault, VaultError};
 
@@ -28,7 +29,7 @@ impl Vault for SqlVault {
              WHERE vault.expires_at <= ",
             now!()
         );
-        let done = sqlx::query(INSERT)
+        let done = query(INSERT)
             .bind(self.store.clock.offset_micros())
             .bind(slot.kind.name())
             .bind(slot.partition.as_str())
@@ -42,7 +43,7 @@ impl Vault for SqlVault {
 
     async fn get(&self, slot: &Slot) -> Result<Option<Vec<u8>>, VaultError> {
         const GET: &str = "SELECT value FROM vault WHERE kind = $1 AND partition = $2 AND key = $3";
-        Ok(sqlx::query_scalar(GET)
+        Ok(query_scalar(GET)
             .bind(slot.kind.name())
             .bind(slot.partition.as_str())
             .bind(slot.key.as_str())
@@ -53,7 +54,7 @@ impl Vault for SqlVault {
     async fn swap(&self, slot: &Slot, expected: &[u8], new: &[u8], expires_at: Timestamp) -> Result<Swap, VaultError> {
         const SWAP: &str = "UPDATE vault SET value = $5, expires_at = $6 \
             WHERE kind = $1 AND partition = $2 AND key = $3 AND value = $4";
-        let done = sqlx::query(SWAP)
+        let done = query(SWAP)
             .bind(slot.kind.name())
             .bind(slot.partition.as_str())
             .bind(slot.key.as_str())
@@ -72,7 +73,7 @@ impl Vault for SqlVault {
     async fn take(&self, slot: &Slot) -> Result<Option<Vec<u8>>, VaultError> {
         const TAKE: &str = "DELETE FROM vault WHERE kind = $1 AND partition = $2 AND key = $3 RETURNING value";
         // All rows, though there is at most one: only the step after the last one says whether the deletion was committed.
-        let mut values = sqlx::query_scalar(TAKE)
+        let mut values = query_scalar(TAKE)
             .bind(slot.kind.name())
             .bind(slot.partition.as_str())
             .bind(slot.key.as_str())
@@ -83,7 +84,7 @@ impl Vault for SqlVault {
 
     async fn remove(&self, slot: &Slot) -> Result<bool, VaultError> {
         const REMOVE: &str = "DELETE FROM vault WHERE kind = $1 AND partition = $2 AND key = $3";
-        let done = sqlx::query(REMOVE)
+        let done = query(REMOVE)
             .bind(slot.kind.name())
             .bind(slot.partition.as_str())
             .bind(slot.key.as_str())
@@ -94,7 +95,7 @@ impl Vault for SqlVault {
 
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
         const LIST: &str = "SELECT key, value FROM vault WHERE kind = $1 AND partition = $2 ORDER BY key";
-        Ok(sqlx::query_as(LIST).bind(kind.name()).bind(partition).fetch_all(&self.store.reader).await?)
+        Ok(query_as(LIST).bind(kind.name()).bind(partition).fetch_all(&self.store.reader).await?)
     }
 }
 
@@ -107,36 +108,44 @@ impl From<sqlx::Error> for VaultError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing::Scratch;
+    use crate::store::testing::{Engine, Scratch};
 
     struct Sql {
         scratch: Scratch,
         vault: SqlVault,
     }
 
-    async fn sql() -> Sql {
-        let scratch = Scratch::new().await;
+    async fn sql(engine: Engine) -> Sql {
+        let scratch = Scratch::new(engine).await;
         let vault = scratch.store.vault();
         Sql { scratch, vault }
     }
 
-    crate::vault::conformance::conformance![sql() => |engine| (&engine.vault, &engine.scratch.clock)];
+    mod on_sqlite {
+        use super::*;
+        crate::vault::conformance::conformance![sql(Engine::Sqlite) => |engine| (&engine.vault, &engine.scratch.clock)];
+    }
 
-    #[tokio::test]
-    async fn values_survive_a_restart() {
-        let scratch = Scratch::new().await;
+    mod on_postgres {
+        use super::*;
+        crate::vault::conformance::conformance![sql(Engine::Postgres) => |engine| (&engine.vault, &engine.scratch.clock)];
+    }
+
+    async fn values_survive_a_restart(engine: Engine) {
+        let scratch = Scratch::new(engine).await;
         let slot = Slot { kind: Kind::Session, partition: "p".into(), key: "k".into() };
         assert!(scratch.store.vault().insert(&slot, b"value", Timestamp::MAX).await.unwrap());
         let scratch = scratch.reopened().await;
         assert_eq!(scratch.store.vault().get(&slot).await.unwrap().as_deref(), Some(&b"value"[..]));
     }
 
-    #[tokio::test]
-    async fn a_closed_engine_is_unavailable() {
-        let engine = sql().await;
+    async fn a_closed_engine_is_unavailable(engine: Engine) {
+        let engine = sql(engine).await;
         engine.scratch.store.close().await;
         let slot = Slot { kind: Kind::Session, partition: "p".into(), key: "k".into() };
         assert!(matches!(engine.vault.get(&slot).await, Err(VaultError::Unavailable { .. })));
         assert!(matches!(engine.vault.take(&slot).await, Err(VaultError::Unavailable { .. })));
     }
+
+    crate::store::testing::conformance![values_survive_a_restart, a_closed_engine_is_unavailable,];
 }

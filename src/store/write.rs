@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::watch;
 
 use crate::domain::audit::AuditEvent;
 use crate::domain::change::Revision;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::time::Timestamp;
+use crate::store::engine::{Connection, query, query_as, query_scalar};
+use crate::store::listen::CHANNEL;
 use crate::store::{Store, StoreError, audit};
 
 /// Above so many changes at once, every verifier loads all of its state instead.
@@ -51,7 +52,7 @@ impl Learn {
 
 /// A write transaction. Dropped without a commit, it leaves nothing.
 pub(super) struct Write {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Connection,
     now: Timestamp,
     /// Versions that a change makes are above this.
     above: i64,
@@ -62,10 +63,17 @@ pub(super) struct Write {
 impl Store {
     pub(super) async fn write(&self) -> Result<Write, StoreError> {
         const NOW: &str = concat!("SELECT ", now!(), ", fence FROM feed");
-        // A plain BEGIN would fail when it turns from reading to writing beside another process.
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        // On PostgreSQL, transactions that change something stand in line from here on, as SQLite has it: what they
+        // judge (who administers, what is taken) holds until they commit, and the time is read when the turn has come.
+        const NOW_IN_TURN: &str = concat!(
+            "WITH turn AS MATERIALIZED (SELECT fence FROM feed WHERE id = 1 FOR UPDATE) SELECT ",
+            now!(),
+            ", fence FROM turn"
+        );
+        let mut transaction = self.writer.begin_write().await?;
+        let statement = if transaction.is_postgres() { NOW_IN_TURN } else { NOW };
         let (now, fence): (i64, i64) =
-            sqlx::query_as(NOW).bind(self.clock.offset_micros()).fetch_one(&mut *transaction).await?;
+            query_as(statement).bind(self.clock.offset_micros()).fetch_one(&mut transaction).await?;
         Ok(Write {
             transaction,
             now: Timestamp::from_micros(now),
@@ -94,7 +102,7 @@ impl Write {
         self.above = self.above.max(version);
     }
 
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(super) fn connection(&mut self) -> &mut Connection {
         &mut self.transaction
     }
 
@@ -122,22 +130,27 @@ impl Write {
             _ => BTreeSet::from([Learn::Reload]),
         };
         let count = i64::try_from(learn.len()).unwrap_or(i64::MAX);
-        let head: i64 = sqlx::query_scalar(TAKE).bind(count).fetch_one(&mut *self.transaction).await?;
+        let head: i64 = query_scalar(TAKE).bind(count).fetch_one(&mut self.transaction).await?;
         for (id, what) in (head - count + 1..).zip(learn) {
             let (user, session) = match what {
                 Learn::Session(user, session) => (Some(user), Some(session)),
                 Learn::User(user) => (Some(user), None),
                 Learn::Policy | Learn::Keys | Learn::Fence | Learn::Clients | Learn::Reload => (None, None),
             };
-            sqlx::query(APPEND)
+            query(APPEND)
                 .bind(id)
                 .bind(mark()?)
                 .bind(self.now.micros())
                 .bind(what.kind())
                 .bind(user.map(UserId::uuid))
                 .bind(session.map(SessionId::uuid))
-                .execute(&mut *self.transaction)
+                .execute(&mut self.transaction)
                 .await?;
+        }
+        if self.transaction.is_postgres() {
+            // Here and nowhere else, because it makes commits wait for each other, which these do anyway.
+            const WAKE: &str = "SELECT pg_notify($1, '')";
+            query(WAKE).bind(CHANNEL).execute(&mut self.transaction).await?;
         }
         self.transaction.commit().await?;
         self.committed.send_replace(head);
@@ -146,10 +159,10 @@ impl Write {
 }
 
 /// The newest place in the log.
-pub(super) async fn head(connection: &mut SqliteConnection) -> Result<Revision, StoreError> {
+pub(super) async fn head(connection: &mut Connection) -> Result<Revision, StoreError> {
     const HEAD: &str = "SELECT id, at FROM changes ORDER BY id DESC LIMIT 1";
     let (id, at): (i64, i64) =
-        sqlx::query_as(HEAD).fetch_optional(connection).await?.ok_or(StoreError::corrupt("the change log is empty"))?;
+        query_as(HEAD).fetch_optional(connection).await?.ok_or(StoreError::corrupt("the change log is empty"))?;
     Ok(Revision { id, at: Timestamp::from_micros(at) })
 }
 

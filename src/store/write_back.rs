@@ -1,11 +1,10 @@
 //! What a verifier gives back to a store that was thrown back by a fail-over or a restore: revocations, floors and the
 //! fence that were acknowledged and are gone. It can be done by every replica, any number of times.
 
-use sqlx::Row as _;
-
 use crate::domain::change::{EndedSession, PrincipalState, Revision};
 use crate::domain::id::{PrincipalId, SessionId, UserId};
 use crate::domain::standing::{EndCause, Fence};
+use crate::store::engine::query;
 use crate::store::write::{Learn, Write};
 use crate::store::{Store, StoreError, sql};
 
@@ -34,7 +33,7 @@ impl Store {
 impl Write {
     async fn restore_fence(&mut self, known: Fence) -> Result<(), StoreError> {
         const RAISE: &str = "UPDATE feed SET fence = $1, fence_at = $2 WHERE fence < $1";
-        let done = sqlx::query(RAISE).bind(known.version).bind(known.at.micros()).execute(self.connection()).await?;
+        let done = query(RAISE).bind(known.version).bind(known.at.micros()).execute(self.connection()).await?;
         if done.rows_affected() == 1 {
             self.stand_above(known.version);
             self.learn(Learn::Fence);
@@ -44,7 +43,7 @@ impl Write {
 
     async fn restore_floor(&mut self, user: UserId, known: &PrincipalState) -> Result<(), StoreError> {
         const STORED: &str = "SELECT version, floor, state FROM users WHERE id = $1";
-        let Some(row) = sqlx::query(STORED).bind(user.uuid()).fetch_optional(self.connection()).await? else {
+        let Some(row) = query(STORED).bind(user.uuid()).fetch_optional(self.connection()).await? else {
             return Ok(());
         };
         let (version, floor): (i64, i64) = (row.try_get("version")?, row.try_get("floor")?);
@@ -74,7 +73,7 @@ impl Write {
     async fn put_back_floor(&mut self, user: UserId, known: &PrincipalState) -> Result<(), StoreError> {
         const RAISE: &str = "UPDATE users SET floor = $2, floor_at = $3, floor_cause = $4, floor_except = $5 \
             WHERE id = $1 AND floor < $2";
-        sqlx::query(RAISE)
+        query(RAISE)
             .bind(user.uuid())
             .bind(known.floor.version)
             .bind(known.floor.at.micros())

@@ -187,7 +187,12 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
         return Err(unusable(setting, path, "not a regular file"));
     }
     let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(unreadable)?.take(BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    // The rest would be missed by nobody but those whom a certificate in it vouches for.
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(unusable(setting, path, format!("larger than {} MiB", BYTES_MAX / 1024 / 1024)));
+    }
     Ok(bytes)
 }
 

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use crate::auth::Auth;
 use crate::auth::admin::caller::Caller;
-use crate::auth::admin::{Act, guard, log_if, page};
+use crate::auth::admin::{Act, log_if, page};
 use crate::auth::error::AuthError;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::Revision;
@@ -44,7 +44,7 @@ impl Auth {
         }
         self.must_be_free(&new.mtls_sans)?;
         if self.reaches_administration(&new.token_audiences) {
-            self.may_open_administration(&act)?;
+            self.may_open_administration(&act).await?;
         }
         let secret = with_secret.then(ClientSecret::generate).transpose().map_err(AuthError::internal)?;
         let held = secret.as_ref().map(|secret| HeldSecret { digest: secret.digest(), ends_at: None });
@@ -90,13 +90,13 @@ impl Auth {
         self.may_change(&act, id).await?;
         if let Some(sans) = &change.mtls_sans {
             self.must_be_free(sans)?;
-            self.may_become(&act, &PrincipalId::Client(id.clone())).await?;
+            self.may_become_client(&act, id).await?;
         }
         if let Some(audiences) = &change.token_audiences
             && self.reaches_administration(audiences)
             && !self.store.client(id).await?.is_some_and(|before| self.reaches_administration(&before.token_audiences))
         {
-            self.may_open_administration(&act)?;
+            self.may_open_administration(&act).await?;
         }
         let mut event = act.event(AuditKind::ClientUpdated, self.clock.now());
         event.detail.push(("fields", change.fields().join(" ")));
@@ -111,12 +111,25 @@ impl Auth {
         token_audiences.contains(&self.rules.issuer)
     }
 
-    /// Refuses who may not administer everything: a front whose tokens are for Postern itself could administer in the
-    /// name of everybody who signs in through it.
-    fn may_open_administration(&self, act: &Act<'_>) -> Result<(), AuthError> {
+    /// Refuses who may not administer everything, for good: a front whose tokens are for Postern itself could administer
+    /// in the name of everybody who signs in through it.
+    async fn may_open_administration(&self, act: &Act<'_>) -> Result<(), AuthError> {
         let all: Pattern = "postern:**".parse().map_err(AuthError::internal)?;
-        let held = act.caller.policy.held_patterns(&act.held(), None, act.caller.at);
-        self.stay_within(act, guard::beyond(std::slice::from_ref(&all), &held))
+        let current = self.current_roles(act.caller).await?;
+        self.must_hold(act, &current.policy, std::slice::from_ref(&all), None, None).await
+    }
+
+    /// Refuses who says what proves a client, and could be it from then on. One whose tokens are for Postern itself is
+    /// worth what it opens, whatever its own roles are.
+    async fn may_become_client(&self, act: &Act<'_>, id: &ClientId) -> Result<(), AuthError> {
+        let principal = PrincipalId::Client(id.clone());
+        self.may_become(act, &principal).await?;
+        if act.caller.principal() != principal
+            && self.store.client(id).await?.is_some_and(|client| self.reaches_administration(&client.token_audiences))
+        {
+            self.may_open_administration(act).await?;
+        }
+        Ok(())
     }
 
     /// Makes a new secret; the one before works on for `overlap`.
@@ -132,7 +145,7 @@ impl Auth {
             let days = OVERLAP_MAX.as_secs() / 86_400;
             return Err(AuthError::field("overlap", format!("must be at most {days} days")));
         }
-        self.may_become(&act, &PrincipalId::Client(id.clone())).await?;
+        self.may_become_client(&act, id).await?;
         let secret = ClientSecret::generate().map_err(AuthError::internal)?;
         let mut event = act.event(AuditKind::ClientSecretRotated, self.clock.now());
         event.detail.push(("overlap_seconds", overlap.as_secs().to_string()));

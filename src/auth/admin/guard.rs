@@ -1,9 +1,9 @@
 //! Nobody grants what they do not hold, nor takes over who holds more. Pure, so that it can be tested case by case.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::domain::permission::{Pattern, Permission, Scope, covered_by};
-use crate::domain::role::{BoundRole, Role, RoleId};
+use crate::domain::role::{BoundRole, Role, RoleFault, RoleId, built_in, parents_first};
 use crate::domain::time::Timestamp;
 use crate::verifier::Policy;
 
@@ -30,31 +30,68 @@ pub(super) fn lasting(bound: &[BoundRole], end: Option<Timestamp>) -> Vec<BoundR
 }
 
 /// What roles would grant that they do not grant yet: their own new patterns, and what comes by new parents. A pattern
-/// that a role had from a parent and now lists itself counts as new, since it would outlast the parent's.
+/// that a role had from a parent and now lists itself counts as new, since it would outlast the parent's. Both are all
+/// roles but the built-in ones.
 ///
 /// Roles that stay as they are gain only through a parent that is looked at itself.
-pub(super) fn gained(before: &Roles<'_>, after: &Roles<'_>) -> Vec<Pattern> {
+pub(super) fn gained(before: &[Role], after: &[Role]) -> Result<Vec<Pattern>, RoleFault> {
+    let built_in = built_in();
+    let (before, after) = (parents_first(&built_in, before)?, parents_first(&built_in, after)?);
+    let old: HashMap<&RoleId, &Role> = before.iter().map(|role| (&role.id, *role)).collect();
     let mut gained = BTreeSet::new();
-    for role in after.roles {
-        let old = before.roles.iter().find(|old| old.id == role.id);
-        let (patterns, parents) = old.map_or((&[][..], &[][..]), |old| (&old.patterns, &old.inherits));
-        let new_patterns = role.patterns.iter().filter(|pattern| !patterns.contains(pattern));
-        gained.extend(new_patterns.cloned());
+    let mut heirs = Vec::new();
+    for role in &after {
+        let (patterns, parents) = old.get(&role.id).map_or((&[][..], &[][..]), |old| (&old.patterns, &old.inherits));
+        gained.extend(role.patterns.iter().filter(|pattern| !patterns.contains(pattern)));
         let new_parents: Vec<&RoleId> = role.inherits.iter().filter(|parent| !parents.contains(parent)).collect();
-        if new_parents.is_empty() {
-            continue;
+        if !new_parents.is_empty() {
+            heirs.push((&role.id, new_parents));
         }
-        let granted = before.policy.patterns_of(&role.id);
-        let inherited = new_parents.into_iter().flat_map(|parent| after.policy.patterns_of(parent));
-        gained.extend(inherited.filter(|pattern| granted.binary_search(pattern).is_err()));
     }
-    gained.into_iter().collect()
+    let mut inherited = granted_by(heirs.iter().flat_map(|(_, parents)| parents.iter().copied()), &after);
+    inherited.retain(|pattern| !gained.contains(pattern));
+    // Pattern by pattern and role by role, a long chain of roles would cost the square of its length.
+    let inherited: Vec<&Pattern> = inherited.into_iter().collect();
+    for patterns in inherited.chunks(u64::BITS as usize) {
+        let (had, has) = (masks(&before, patterns), masks(&after, patterns));
+        let of = |masks: &HashMap<&RoleId, u64>, role| masks.get(role).copied().unwrap_or_default();
+        let news = heirs.iter().fold(0, |news, (heir, parents)| {
+            news | parents.iter().fold(0, |all, parent| all | of(&has, parent)) & !of(&had, heir)
+        });
+        gained.extend(patterns.iter().zip(bits()).filter(|(_, bit)| news & bit != 0).map(|(pattern, _)| *pattern));
+    }
+    Ok(gained.into_iter().cloned().collect())
 }
 
-/// All roles but the built-in ones, and what they make.
-pub(super) struct Roles<'a> {
-    pub(super) roles: &'a [Role],
-    pub(super) policy: &'a Policy,
+/// All that these roles grant; `roles` stand behind their parents.
+fn granted_by<'a>(ids: impl Iterator<Item = &'a RoleId>, roles: &[&'a Role]) -> BTreeSet<&'a Pattern> {
+    let mut reached: HashSet<&RoleId> = ids.collect();
+    let mut granted = BTreeSet::new();
+    for role in roles.iter().rev() {
+        if reached.contains(&role.id) {
+            reached.extend(&role.inherits);
+            granted.extend(&role.patterns);
+        }
+    }
+    granted
+}
+
+/// Which of these patterns, at most 64, each role grants, itself or by inheritance: a bit for each, in their order.
+/// `roles` stand behind their parents.
+fn masks<'a>(roles: &[&'a Role], patterns: &[&Pattern]) -> HashMap<&'a RoleId, u64> {
+    let bit_of: HashMap<&Pattern, u64> = patterns.iter().copied().zip(bits()).collect();
+    let mut masks = HashMap::with_capacity(roles.len());
+    for role in roles {
+        let own = role.patterns.iter().filter_map(|pattern| bit_of.get(pattern));
+        let inherited = role.inherits.iter().filter_map(|parent| masks.get(parent));
+        let mask = own.chain(inherited).fold(0, |mask, bits| mask | bits);
+        masks.insert(&role.id, mask);
+    }
+    masks
+}
+
+fn bits() -> impl Iterator<Item = u64> {
+    (0..u64::BITS).map(|place| 1 << place)
 }
 
 /// Something that `target` may do and `actor` may not, in a place where the target may do it.
@@ -83,8 +120,11 @@ pub(super) fn outlasting(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::permission::Tenant;
+    use crate::domain::role::MAX_ROLES;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
 
@@ -103,9 +143,7 @@ mod tests {
     }
 
     fn gain(before: &[Role], after: &[Role]) -> Vec<String> {
-        let (old, new) = (Policy::compile(before, 1).unwrap(), Policy::compile(after, 2).unwrap());
-        let gained = gained(&Roles { roles: before, policy: &old }, &Roles { roles: after, policy: &new });
-        gained.iter().map(ToString::to_string).collect()
+        gained(before, after).unwrap().iter().map(ToString::to_string).collect()
     }
 
     fn bound(role: &str, tenant: &str) -> BoundRole {
@@ -199,6 +237,69 @@ mod tests {
         let before = [role("base", &[], &[]), role("r", &[], &["base"])];
         let after = [role("base", &["a:x"], &[]), role("r", &[], &["base"])];
         assert_eq!(gain(&before, &after), ["a:x"]);
+    }
+
+    /// What is gained, said as shortly as possible, whatever it costs.
+    fn gain_by_definition(before: &[Role], after: &[Role]) -> BTreeSet<String> {
+        let (old_policy, policy) = (Policy::compile(before, 1).unwrap(), Policy::compile(after, 2).unwrap());
+        let mut gained = BTreeSet::new();
+        for role in after {
+            let old = before.iter().find(|old| old.id == role.id);
+            let (patterns, parents) = old.map_or((&[][..], &[][..]), |old| (&old.patterns, &old.inherits));
+            let had = old_policy.patterns_of(&role.id);
+            gained.extend(role.patterns.iter().filter(|pattern| !patterns.contains(pattern)).cloned());
+            let inherited = role.inherits.iter().filter(|parent| !parents.contains(parent));
+            let inherited = inherited.flat_map(|parent| policy.patterns_of(parent));
+            gained.extend(inherited.filter(|pattern| !had.contains(pattern)));
+        }
+        gained.iter().map(ToString::to_string).collect()
+    }
+
+    /// Roles that inherit from those before them, with patterns out of two hundred.
+    fn any_roles() -> impl Strategy<Value = Vec<Role>> {
+        let parents = prop::collection::vec(any::<prop::sample::Index>(), 0..3);
+        let one = prop::option::weighted(0.8, (prop::collection::vec(0..200_u8, 0..20), parents));
+        prop::collection::vec(one, 1..12).prop_map(|all| {
+            let mut roles: Vec<Role> = Vec::new();
+            for (place, one) in all.into_iter().enumerate() {
+                let Some((patterns, parents)) = one else { continue };
+                let parents = parents.iter().filter(|_| !roles.is_empty()).map(|parent| parent.get(&roles).id.clone());
+                let inherits = parents.collect::<BTreeSet<RoleId>>().into_iter().collect();
+                let patterns = patterns.iter().map(|pattern| format!("a:p{pattern}").parse().unwrap()).collect();
+                roles.push(Role { patterns, inherits, ..role(&format!("r{place}"), &[], &[]) });
+            }
+            roles
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_gained_is_what_the_definition_says(before in any_roles(), after in any_roles()) {
+            let expected: Vec<String> = gain_by_definition(&before, &after).into_iter().collect();
+            prop_assert_eq!(gain(&before, &after), expected);
+        }
+    }
+
+    /// Role by role, each with all that it inherits, these would take minutes.
+    #[test]
+    fn a_long_chain_costs_little_more_than_its_length() {
+        let roles = |count: usize, inherits: fn(usize) -> Vec<String>| -> Vec<Role> {
+            let id = |place: usize| format!("r{place}");
+            let pattern = |place: usize| format!("a:p{place}");
+            let one = |place: usize| {
+                let parents = inherits(place);
+                let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
+                role(&id(place), &[&pattern(place)], &parents)
+            };
+            (0..count).map(one).collect()
+        };
+        let next = |place: usize| place.checked_sub(1).map(|parent| format!("r{parent}")).into_iter().collect();
+        let chain = roles(MAX_ROLES, next);
+        assert_eq!(gain(&[], &chain).len(), MAX_ROLES);
+        assert_eq!(gain(&chain, &chain).len(), 0);
+        // Here everything but the last one's own comes by inheritance.
+        let alone = roles(MAX_ROLES / 2, |_| Vec::new());
+        assert_eq!(gain(&alone, &chain[..MAX_ROLES / 2]).len(), MAX_ROLES / 2 - 1);
     }
 
     #[test]

@@ -2,14 +2,12 @@
 
 use crate::auth::Auth;
 use crate::auth::admin::caller::Caller;
-use crate::auth::admin::guard::{self, Roles};
-use crate::auth::admin::{ATTEMPTS, Act, CurrentRoles, log_if, page};
+use crate::auth::admin::{ATTEMPTS, Act, CurrentRoles, guard, log_if, page};
 use crate::auth::error::AuthError;
 use crate::domain::audit::AuditKind;
 use crate::domain::change::Revision;
-use crate::domain::role::{Role, RoleFault, RoleId, built_in};
+use crate::domain::role::{Role, RoleId, built_in};
 use crate::store::{ApplyPolicyError, Changed, DeleteRoleError, PolicyDiff, PutRoleError};
-use crate::verifier::Policy;
 
 const READ: &str = "postern:roles:read";
 const WRITE: &str = "postern:roles:write";
@@ -145,16 +143,8 @@ impl Auth {
 
     /// Refuses roles that would grant something new which the actor does not hold everywhere.
     async fn stay_within_gain(&self, act: &Act<'_>, current: &CurrentRoles, after: &[Role]) -> Result<(), AuthError> {
-        let policy = Policy::compile(after, current.version).map_err(|why: RoleFault| AuthError::RoleGraph(why))?;
-        let gained = guard::gained(
-            &Roles { roles: &current.roles, policy: &current.policy },
-            &Roles { roles: after, policy: &policy },
-        );
-        let held = current.policy.held_patterns(&act.held(), None, act.caller.at);
-        self.stay_within(act, guard::beyond(&gained, &held))?;
+        let gained = guard::gained(&current.roles, after)?;
         // A role has no end: who holds a pattern for an hour would write it into a role that is theirs for good.
-        let lasting = guard::lasting(&self.lasting_bindings(act.caller).await?, None);
-        let held = current.policy.held_patterns(&lasting, None, self.store.now().await?);
-        self.stay_within(act, guard::beyond(&gained, &held))
+        self.must_hold(act, &current.policy, &gained, None, None).await
     }
 }

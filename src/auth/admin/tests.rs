@@ -102,7 +102,7 @@ async fn nobody_grants_what_they_do_not_hold() {
     bench.grant(&bearer, kim, "reader", "acme").await.unwrap();
     assert_eq!(beyond(bench.grant(&bearer, kim, "clerk", "acme").await), "orders:refund");
     assert_eq!(beyond(bench.grant(&bearer, kim, "postern.admin", "").await), "postern:**");
-    // To take away is less than to give.
+    // One's own role one may lay down.
     bench.grant(&admin, kim, "clerk", "").await.unwrap();
     bench.withdraw(&bearer, kim, "clerk", "").await.unwrap();
 
@@ -112,6 +112,35 @@ async fn nobody_grants_what_they_do_not_hold() {
     assert!(matches!(bench.grant(&admin, nobody, "clerk", "").await, Err(AuthError::NotFound { what: "principal" })));
     let ended = bench.grant_until(&admin, kim, "clerk", bench.auth.clock.now()).await;
     assert!(matches!(ended, Err(AuthError::InvalidField(_))));
+}
+
+/// To strip somebody who may more is to take them out as surely as to disable them.
+#[tokio::test]
+async fn nobody_takes_away_what_they_do_not_hold() {
+    let bench = Bench::new().await;
+    let admin = bench.sign_in("admin").await;
+    bench.put(&admin, role("granter", &["postern:bindings:write", "orders:read"], &[])).await;
+    bench.put(&admin, role("reader", &["orders:read"], &[])).await;
+    bench.put(&admin, role("clerk", &["orders:refund"], &["reader"])).await;
+    bench.user("kim", &[("granter", "acme")]).await;
+    let lee = bench.user("lee", &[("reader", "acme"), ("clerk", "acme"), ("postern.admin", "acme")]).await;
+    let kim = bench.sign_in("kim").await;
+
+    assert_eq!(beyond(bench.withdraw(&kim, lee, "postern.admin", "acme").await), "postern:**");
+    assert_eq!(beyond(bench.withdraw(&kim, lee, "clerk", "acme").await), "orders:refund");
+    // Of somebody stronger too, what one could give may be taken; twice, since a retry must not fail.
+    bench.withdraw(&kim, lee, "reader", "acme").await.unwrap();
+    bench.withdraw(&kim, lee, "reader", "acme").await.unwrap();
+    let robot: ClientId = "robot".parse().unwrap();
+    bench.auth.create_client(&admin, bench::client("robot"), true).await.unwrap();
+    let robot = crate::domain::id::PrincipalId::Client(robot);
+    bench.auth.grant_role(&admin, &robot, bench::bound("clerk", "acme", None)).await.unwrap();
+    let taken = bench.auth.withdraw_role(&kim, &robot, &bench::id("clerk"), &bench::scope("acme")).await;
+    assert_eq!(beyond(taken), "orders:refund");
+    let (held, _) = bench.auth.list_bindings(&admin, &bench::bindings_of(lee)).await.unwrap();
+    let held: Vec<&str> = held.iter().map(|binding| binding.bound.role.as_str()).collect();
+    assert_eq!(held, ["clerk", "postern.admin"]);
+    bench.withdraw(&admin, lee, "postern.admin", "acme").await.unwrap();
 }
 
 #[tokio::test]

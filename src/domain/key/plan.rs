@@ -67,7 +67,8 @@ impl KeyPlan {
 ///
 /// If none may, one that was published in the reader's future does: the clock that made its plan was ahead, so the plan
 /// says nothing about how long to wait. Without that, a first start under a wrong clock would leave a service that signs
-/// nothing until the true time has caught up.
+/// nothing until the true time has caught up. By less than [`EMERGENCY_WAIT`], it is the reader's clock that is late: the
+/// key of an emergency would not be waited for.
 pub fn states(plans: &[KeyPlan], now: Timestamp) -> Vec<KeyState> {
     let signer = signer(plans, now);
     let state = |(index, plan): (usize, &KeyPlan)| {
@@ -88,9 +89,8 @@ pub fn states(plans: &[KeyPlan], now: Timestamp) -> Vec<KeyState> {
 pub fn signer(plans: &[KeyPlan], now: Timestamp) -> Option<usize> {
     let all = || plans.iter().enumerate();
     let began_last = all().filter(|(_, plan)| plan.may_sign(now)).max_by_key(|(_, plan)| plan.sign_time);
-    let ahead = || {
-        all().filter(|(_, plan)| plan.publish_time > now && plan.has_time(now)).min_by_key(|(_, plan)| plan.sign_time)
-    };
+    let is_ahead = |plan: &KeyPlan| plan.publish_time > now + EMERGENCY_WAIT && plan.has_time(now);
+    let ahead = || all().filter(|(_, plan)| is_ahead(plan)).min_by_key(|(_, plan)| plan.sign_time);
     began_last.or_else(ahead).map(|(index, _)| index)
 }
 
@@ -185,6 +185,10 @@ mod tests {
         assert_eq!(states(&first, at(0)), [KeyState::Signing]);
         // But an ordinary wait is kept, and a key that signs is preferred.
         assert_eq!(signer(&[key(0, 2, None)], at(0)), None);
+        // Also by a clock that is a little late: for it, the key of an emergency was published in the future.
+        assert_eq!(signer(&[key(1, 3, None)], at(0)), None);
+        assert_eq!(signer(&[key(2, 4, None)], at(0)), None);
+        assert_eq!(signer(&[key(3, 5, None)], at(0)), Some(0));
         assert_eq!(signer(&[key(3_600, 4_000, None), key(-9, -9, Some(4_000 + retention()))], at(0)), Some(1));
     }
 
@@ -266,6 +270,11 @@ mod tests {
                 if signer.is_none() {
                     let next = next_signature(&line, now);
                     prop_assert!(next.is_some_and(|next| next <= silent_until), "{:?}", line);
+                }
+                // Who lags a little signs with nothing before its time.
+                for lag in [0, 1, 500, 1_999, 2_000].map(Duration::from_millis) {
+                    let early = super::signer(&line, now - lag).filter(|index| line[*index].sign_time > now);
+                    prop_assert_eq!(early, None, "{:?} behind {:?}: {:?}", lag, now, line);
                 }
                 let signing = states(&line, now).into_iter().filter(|state| *state == KeyState::Signing).count();
                 prop_assert!(signing <= 1);

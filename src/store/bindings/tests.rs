@@ -1,11 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::store::testing::{Scratch, bound, principal};
+use crate::store::testing::{Engine, Scratch, bound, principal};
 
-#[tokio::test]
-async fn a_grant_raises_roles_at_and_reaches_verifiers() {
-    let scratch = Scratch::new().await;
+async fn a_grant_raises_roles_at_and_reaches_verifiers(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.user("kim@example.com", Vec::new()).await;
     let by = PrincipalId::User(user);
     let before = scratch.owner(user).await;
@@ -33,9 +32,8 @@ async fn a_grant_raises_roles_at_and_reaches_verifiers() {
     assert_eq!(again, Changed { changed: false, ..withdrawn });
 }
 
-#[tokio::test]
-async fn what_does_not_exist_is_named() {
-    let scratch = Scratch::new().await;
+async fn what_does_not_exist_is_named(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.user("kim@example.com", Vec::new()).await;
     let grant = async |principal: PrincipalId, role: &str| {
         scratch.store.grant(&principal, &bound(role, ""), &principal, &scratch.audit()).await
@@ -51,9 +49,8 @@ async fn what_does_not_exist_is_named() {
     grant(user(), "editor").await.unwrap();
 }
 
-#[tokio::test]
-async fn lists_page_and_filter() {
-    let scratch = Scratch::new().await;
+async fn lists_page_and_filter(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let ends =
         BoundRole { expires_at: Some(scratch.clock.now() + Duration::from_secs(5)), ..bound("postern.admin", "t") };
     let kim = scratch.user("kim@example.com", vec![bound("postern.front", "t"), bound("postern.front", "")]).await;
@@ -78,3 +75,9 @@ async fn lists_page_and_filter() {
     let everywhere = BindingFilter { scope: Some(Scope::Everywhere), ..BindingFilter::default() };
     assert_eq!(list(everywhere, None, 9).await, [(of_kim, bound("postern.front", ""))]);
 }
+
+crate::store::testing::conformance![
+    a_grant_raises_roles_at_and_reaches_verifiers,
+    what_does_not_exist_is_named,
+    lists_page_and_filter,
+];

@@ -3,7 +3,7 @@ use crate::domain::change::Change;
 use crate::domain::client::{ClientSecret, HeldSecret, Origin};
 use crate::domain::id::PrincipalId;
 use crate::domain::time::Timestamp;
-use crate::store::testing::{Scratch, bound};
+use crate::store::testing::{Engine, Scratch, bound};
 use crate::store::{BindingFilter, BindingKey};
 
 fn named(id: &str, sans: &[&str]) -> Registration {
@@ -41,21 +41,20 @@ async fn rotated(scratch: &Scratch, id: &ClientId, overlap: Duration) -> SecretD
     digest
 }
 
-#[tokio::test]
-async fn a_client_comes_back_as_it_was_made() {
-    let scratch = Scratch::new().await;
+async fn a_client_comes_back_as_it_was_made(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let cursor = scratch.cursor().await;
     let (made, revision) = scratch.store.create_client(&full(), &scratch.audit()).await.unwrap();
-    let etag = made.etag.clone();
-    assert_eq!(made, Registration { secrets: made.secrets.clone(), etag, ..full() });
+    let (create_time, etag) = (made.create_time, made.etag.clone());
+    assert!(create_time > Timestamp::default());
+    assert_eq!(made, Registration { secrets: made.secrets.clone(), create_time, etag, ..full() });
     assert_eq!(scratch.store.client(&made.id).await.unwrap().as_ref(), Some(&made));
     let learned = scratch.learned(cursor).await;
     assert_eq!((learned.cursor.id, learned.changes), (revision.id, vec![Change::Clients(vec![made])]));
 }
 
-#[tokio::test]
-async fn a_name_is_one_clients() {
-    let scratch = Scratch::new().await;
+async fn a_name_is_one_clients(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let web = scratch.store.create_client(&full(), &scratch.audit()).await.unwrap().0;
     let again = scratch.store.create_client(&named("web", &[]), &scratch.audit()).await;
     assert!(matches!(again, Err(CreateClientError::IdTaken)));
@@ -74,9 +73,8 @@ async fn a_name_is_one_clients() {
     assert_eq!(moved.mtls_sans, reversed);
 }
 
-#[tokio::test]
-async fn a_change_is_kept_by_its_etag() {
-    let scratch = Scratch::new().await;
+async fn a_change_is_kept_by_its_etag(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let web = scratch.store.create_client(&full(), &scratch.audit()).await.unwrap().0;
     let limits = LimitsChange { idle_ttl: Some(None), ..LimitsChange::default() };
     let change = || ClientChange { disabled: Some(true), limits, ..ClientChange::default() };
@@ -94,9 +92,8 @@ async fn a_change_is_kept_by_its_etag() {
     assert!(matches!(nobody, Err(ChangeClientError::NotFound)));
 }
 
-#[tokio::test]
-async fn two_secrets_at_most() {
-    let scratch = Scratch::new().await;
+async fn two_secrets_at_most(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let web = scratch.store.create_client(&full(), &scratch.audit()).await.unwrap().0;
     let first = digests(&web)[0];
     let held = async || scratch.store.client(&web.id).await.unwrap().unwrap();
@@ -120,9 +117,8 @@ async fn two_secrets_at_most() {
     assert!(matches!(unknown, Err(ChangeClientError::NotFound)));
 }
 
-#[tokio::test]
-async fn bindings_come_and_go_with_their_client() {
-    let scratch = Scratch::new().await;
+async fn bindings_come_and_go_with_their_client(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let web = scratch.store.create_client(&full(), &scratch.audit()).await.unwrap().0;
     let kim = scratch.user("kim@example.com", vec![bound("postern.front", "")]).await;
     let (principal, by) = (PrincipalId::Client(web.id.clone()), PrincipalId::User(kim));
@@ -173,3 +169,11 @@ async fn bindings_come_and_go_with_their_client() {
     let again = scratch.store.create_client(&named("web", &[]), &scratch.audit()).await.unwrap().0;
     assert!(again.roles.is_empty() && again.secrets.is_empty());
 }
+
+crate::store::testing::conformance![
+    a_client_comes_back_as_it_was_made,
+    a_name_is_one_clients,
+    a_change_is_kept_by_its_etag,
+    two_secrets_at_most,
+    bindings_come_and_go_with_their_client,
+];

@@ -1,12 +1,11 @@
 use super::*;
 use crate::domain::id::SessionId;
 use crate::store::FeedRead;
-use crate::store::testing::Scratch;
+use crate::store::testing::{Engine, Scratch};
 use crate::vault::{Kind, Slot, Vault as _};
 
-#[tokio::test]
-async fn only_what_is_over_goes() {
-    let scratch = Scratch::new().await;
+async fn only_what_is_over_goes(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let (store, user) = (&scratch.store, scratch.plant(1).await);
     let soon = scratch.clock.now() + Duration::from_hours(2);
     let mut ended = scratch.ended(user, SessionId::generate());
@@ -35,3 +34,5 @@ async fn only_what_is_over_goes() {
     assert_eq!(scratch.learned(cursor).await.changes.len(), 0, "its own time is over");
     assert_eq!(scratch.learned(cursor).await.cursor.id, cursor.id + 1);
 }
+
+crate::store::testing::conformance![only_what_is_over_goes,];

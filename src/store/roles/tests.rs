@@ -1,15 +1,14 @@
 use super::*;
 use crate::domain::change::Change;
 use crate::store::ApplyPolicyError;
-use crate::store::testing::{Scratch, bound, principal};
+use crate::store::testing::{Engine, Scratch, bound, principal};
 
 fn ids(roles: &[Role]) -> Vec<&str> {
     roles.iter().map(|role| role.id.as_str()).collect()
 }
 
-#[tokio::test]
-async fn a_role_is_put_once() {
-    let scratch = Scratch::new().await;
+async fn a_role_is_put_once(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let cursor = scratch.cursor().await;
     let editor = scratch.role("editor", &["postern.front"]).await;
     assert_eq!(scratch.store.role(&editor.id).await.unwrap().unwrap(), editor);
@@ -29,9 +28,8 @@ async fn a_role_is_put_once() {
     assert!(matches!(put(&absent, Some("1")).await, Err(PutRoleError::StaleEtag)));
 }
 
-#[tokio::test]
-async fn roles_are_checked_with_all_others() {
-    let scratch = Scratch::new().await;
+async fn roles_are_checked_with_all_others(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let a = scratch.role("a", &[]).await;
     scratch.role("b", &["a"]).await;
     let head = scratch.store.head().await.unwrap();
@@ -45,9 +43,8 @@ async fn roles_are_checked_with_all_others() {
     assert_eq!(scratch.store.head().await.unwrap(), head);
 }
 
-#[tokio::test]
-async fn a_role_in_use_goes_only_by_force() {
-    let scratch = Scratch::new().await;
+async fn a_role_in_use_goes_only_by_force(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let a = scratch.role("a", &[]).await;
     scratch.role("b", &["a"]).await;
     let delete = async |force| scratch.store.delete_role(&a.id, force, &scratch.audit()).await;
@@ -67,9 +64,8 @@ async fn a_role_in_use_goes_only_by_force() {
     assert!(!delete(true).await.unwrap().changed);
 }
 
-#[tokio::test]
-async fn a_policy_is_applied_whole() {
-    let scratch = Scratch::new().await;
+async fn a_policy_is_applied_whole(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let a = scratch.role("a", &[]).await;
     let b = scratch.role("b", &["a"]).await;
     let c = scratch.role("c", &[]).await;
@@ -104,3 +100,10 @@ async fn a_policy_is_applied_whole() {
     let twice = apply(&[c.clone(), c], None, false).await;
     assert!(matches!(twice, Err(ApplyPolicyError::Fault(RoleFault::Duplicate { .. }))));
 }
+
+crate::store::testing::conformance![
+    a_role_is_put_once,
+    roles_are_checked_with_all_others,
+    a_role_in_use_goes_only_by_force,
+    a_policy_is_applied_whole,
+];

@@ -5,15 +5,14 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::domain::change::{Change, Cursor};
 use crate::domain::session::FLOOR_STEP;
-use crate::store::testing::{Scratch, principal};
+use crate::store::testing::{Engine, Scratch, principal};
 
 async fn cursor(store: &Store) -> Cursor {
     store.load().await.unwrap().cursor
 }
 
-#[tokio::test]
-async fn a_session_ends_once() {
-    let scratch = Scratch::new().await;
+async fn a_session_ends_once(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let (user, session) = (scratch.plant(1).await, SessionId::generate());
     let before = cursor(&scratch.store).await;
     let ended = scratch.ended(user, session);
@@ -34,9 +33,8 @@ async fn a_session_ends_once() {
     assert_eq!(scratch.number("SELECT count(*) FROM audit").await, 1);
 }
 
-#[tokio::test]
-async fn only_the_sessions_that_are_asked_for_are_looked_up() {
-    let scratch = Scratch::new().await;
+async fn only_the_sessions_that_are_asked_for_are_looked_up(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.plant(1).await;
     let ended: Vec<_> = (0..=IDS_IN_ONE_STATEMENT).map(|_| scratch.ended(user, SessionId::generate())).collect();
     scratch.store.end_sessions(&ended, &scratch.audit()).await.unwrap();
@@ -48,9 +46,8 @@ async fn only_the_sessions_that_are_asked_for_are_looked_up() {
     assert!(scratch.store.revoked_among(UserId::generate(), &all).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn ended_sessions_page_from_the_newest() {
-    let scratch = Scratch::new().await;
+async fn ended_sessions_page_from_the_newest(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.plant(1).await;
     let sessions: Vec<_> = (0..5).map(|_| SessionId::generate()).collect();
     let ended: Vec<_> = sessions.iter().map(|session| scratch.ended(user, *session)).collect();
@@ -61,9 +58,8 @@ async fn ended_sessions_page_from_the_newest() {
     assert_eq!(rest, [ended[1].clone(), ended[0].clone()]);
 }
 
-#[tokio::test]
-async fn ends_have_ids_without_gaps_in_commit_order() {
-    let scratch = Scratch::new().await;
+async fn ends_have_ids_without_gaps_in_commit_order(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.plant(1).await;
     let before = cursor(&scratch.store).await;
     let mut tasks = JoinSet::new();
@@ -80,9 +76,8 @@ async fn ends_have_ids_without_gaps_in_commit_order() {
     assert_eq!((learned.changes.len(), learned.cursor.id), (16, before.id + 16));
 }
 
-#[tokio::test]
-async fn ending_all_raises_version_and_floor() {
-    let scratch = Scratch::new().await;
+async fn ending_all_raises_version_and_floor(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.plant(5).await;
     let before = cursor(&scratch.store).await;
     scratch.store.end_all(user, EndCause::EndedByUser, None, &scratch.audit()).await.unwrap().unwrap();
@@ -98,9 +93,8 @@ async fn ending_all_raises_version_and_floor() {
 }
 
 /// A counter that ran ahead of the clock still rises.
-#[tokio::test]
-async fn versions_always_rise() {
-    let scratch = Scratch::new().await;
+async fn versions_always_rise(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let ahead = scratch.clock.now().millis() + 1_000_000;
     let user = scratch.plant(ahead).await;
     for step in 1..=2 {
@@ -109,9 +103,8 @@ async fn versions_always_rise() {
     }
 }
 
-#[tokio::test]
-async fn all_but_the_current_needs_a_living_current() {
-    let scratch = Scratch::new().await;
+async fn all_but_the_current_needs_a_living_current(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.plant(5).await;
     let keep = SessionId::generate();
     let end_all = async |keep| scratch.store.end_all(user, EndCause::EndedByUser, keep, &scratch.audit()).await;
@@ -137,9 +130,8 @@ async fn all_but_the_current_needs_a_living_current() {
     assert!(owner().await.version > fence.version);
 }
 
-#[tokio::test]
-async fn the_fence_stands_above_everybody() {
-    let scratch = Scratch::new().await;
+async fn the_fence_stands_above_everybody(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let ahead = scratch.clock.now().millis() + 1_000_000;
     scratch.plant(7).await;
     let user = scratch.plant(ahead).await;
@@ -157,9 +149,8 @@ async fn the_fence_stands_above_everybody() {
     assert_eq!(scratch.store.owner(late).await.unwrap().unwrap().0.version, higher.version + 1);
 }
 
-#[tokio::test]
-async fn generation_floors_never_fall() {
-    let scratch = Scratch::new().await;
+async fn generation_floors_never_fall(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let (user, session) = (scratch.plant(1).await, SessionId::generate());
     let floor = async || scratch.store.standing(user, session).await.unwrap().generation_floor;
     assert_eq!(floor().await, None);
@@ -175,3 +166,15 @@ async fn generation_floors_never_fall() {
     assert_eq!(last.generation, u32::MAX);
     assert!(last.at > first.at);
 }
+
+crate::store::testing::conformance![
+    a_session_ends_once,
+    only_the_sessions_that_are_asked_for_are_looked_up,
+    ended_sessions_page_from_the_newest,
+    ends_have_ids_without_gaps_in_commit_order,
+    ending_all_raises_version_and_floor,
+    versions_always_rise,
+    all_but_the_current_needs_a_living_current,
+    the_fence_stands_above_everybody,
+    generation_floors_never_fall,
+];

@@ -6,12 +6,11 @@ use super::*;
 use crate::domain::id::{PrincipalId, SessionId};
 use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
-use crate::store::testing::{Scratch, bound, principal};
+use crate::store::testing::{Engine, Scratch, bound, principal};
 use crate::store::{GrantError, WithdrawError};
 
-#[tokio::test]
-async fn disabling_ends_sessions_and_is_idempotent() {
-    let scratch = Scratch::new().await;
+async fn disabling_ends_sessions_and_is_idempotent(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.user("kim@example.com", Vec::new()).await;
     let cursor = scratch.cursor().await;
     let disabled = scratch.store.disable_user(user, &scratch.audit()).await.unwrap();
@@ -32,9 +31,8 @@ async fn disabling_ends_sessions_and_is_idempotent() {
     assert!(matches!(scratch.store.disable_user(nobody, &scratch.audit()).await, Err(ChangeUserError::NotFound)));
 }
 
-#[tokio::test]
-async fn deletion_takes_all_but_revocations() {
-    let scratch = Scratch::new().await;
+async fn deletion_takes_all_but_revocations(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.user("kim@example.com", vec![bound("postern.front", "t")]).await;
     let session = SessionId::generate();
     scratch.store.end_session(&scratch.ended(user, session), &scratch.audit()).await.unwrap();
@@ -47,9 +45,8 @@ async fn deletion_takes_all_but_revocations() {
     assert!(!scratch.store.delete_user(user, &scratch.audit()).await.unwrap().changed);
 }
 
-#[tokio::test]
-async fn a_new_password_ends_sessions() {
-    let scratch = Scratch::new().await;
+async fn a_new_password_ends_sessions(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.user("kim@example.com", Vec::new()).await;
     let before = scratch.owner(user).await.version;
     scratch.clock.advance(Duration::from_secs(1));
@@ -62,9 +59,8 @@ async fn a_new_password_ends_sessions() {
     assert!(matches!(nobody, Err(ChangeUserError::NotFound)));
 }
 
-#[tokio::test]
-async fn an_administrator_remains() {
-    let scratch = Scratch::new().await;
+async fn an_administrator_remains(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let admin = || bound("postern.admin", "");
     let kim = scratch.user("kim@example.com", vec![admin()]).await;
     let soon = BoundRole { expires_at: Some(scratch.clock.now() + Duration::from_hours(1)), ..admin() };
@@ -95,9 +91,8 @@ async fn an_administrator_remains() {
     assert_eq!(store.administrators().await.unwrap(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_all_administrators_one_remains_in_a_race() {
-    let scratch = Scratch::new().await;
+async fn of_all_administrators_one_remains_in_a_race(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let mut tasks = JoinSet::new();
     for number in 0..16 {
         let user = scratch.user(&format!("u{number}@example.com"), vec![bound("postern.admin", "")]).await;
@@ -110,3 +105,11 @@ async fn of_all_administrators_one_remains_in_a_race() {
     tasks.join_all().await;
     assert!(scratch.store.administrators().await.unwrap() >= 1);
 }
+
+crate::store::testing::conformance![
+    of_all_administrators_one_remains_in_a_race,
+    disabling_ends_sessions_and_is_idempotent,
+    deletion_takes_all_but_revocations,
+    a_new_password_ends_sessions,
+    an_administrator_remains,
+];

@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::domain::id::SessionId;
-use crate::store::testing::{Scratch, bound};
+use crate::store::testing::{Engine, Scratch, bound};
 
 fn new(profile: Profile) -> NewUser {
     NewUser {
@@ -17,9 +17,8 @@ fn new(profile: Profile) -> NewUser {
     }
 }
 
-#[tokio::test]
-async fn a_user_is_found_by_every_name() {
-    let scratch = Scratch::new().await;
+async fn a_user_is_found_by_every_name(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let mut profile = Scratch::profile("Kim@Example.COM", "Kim.Lee", "ext-1");
     profile.display_name = "김 Kim".to_owned();
     let new = NewUser { password_hash: Some("hash".into()), ..new(profile) };
@@ -37,9 +36,8 @@ async fn a_user_is_found_by_every_name() {
     assert_eq!(scratch.store.user(&UserKey::ExternalId(String::new())).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn canonical_forms_are_unique_and_the_broken_rule_is_named() {
-    let scratch = Scratch::new().await;
+async fn canonical_forms_are_unique_and_the_broken_rule_is_named(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let first = new(Scratch::profile("kim@example.com", "kim", "1"));
     scratch.store.create_user(&first, &scratch.audit()).await.unwrap();
     for (profile, rule) in [
@@ -63,9 +61,8 @@ async fn canonical_forms_are_unique_and_the_broken_rule_is_named() {
     assert_eq!(scratch.number("SELECT count(*) FROM users").await, 4);
 }
 
-#[tokio::test]
-async fn an_address_is_won_once() {
-    let scratch = Scratch::new().await;
+async fn an_address_is_won_once(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let mut tasks = JoinSet::new();
     for _ in 0..16 {
         let (store, audit) = (scratch.store.clone(), scratch.audit());
@@ -77,9 +74,8 @@ async fn an_address_is_won_once() {
     assert_eq!(tasks.join_all().await.into_iter().filter(|won| *won).count(), 1);
 }
 
-#[tokio::test]
-async fn a_repeated_request_gets_the_same_user_for_a_day() {
-    let scratch = Scratch::new().await;
+async fn a_repeated_request_gets_the_same_user_for_a_day(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let request_id = Some(Uuid::now_v7());
     let first = NewUser { request_id, ..new(Scratch::profile("kim@example.com", "", "")) };
     scratch.store.create_user(&first, &scratch.audit()).await.unwrap();
@@ -92,9 +88,8 @@ async fn a_repeated_request_gets_the_same_user_for_a_day() {
     assert!(matches!(late, Err(CreateUserError::Taken(Taken::Email))));
 }
 
-#[tokio::test]
-async fn the_first_administrator_comes_with_the_role() {
-    let scratch = Scratch::new().await;
+async fn the_first_administrator_comes_with_the_role(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let made_up = NewUser { bindings: vec![bound("postern.made-up", "")], ..new(Profile::default()) };
     let refused = scratch.store.create_user(&made_up, &scratch.audit()).await;
     assert!(matches!(refused, Err(CreateUserError::UnknownRole(_))));
@@ -104,9 +99,8 @@ async fn the_first_administrator_comes_with_the_role() {
     assert_eq!(scratch.store.administrators().await.unwrap(), 1);
 }
 
-#[tokio::test]
-async fn an_update_is_guarded_and_says_when_nothing_changed() {
-    let scratch = Scratch::new().await;
+async fn an_update_is_guarded_and_says_when_nothing_changed(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.user("kim@example.com", Vec::new()).await;
     let update = async |etag: Option<&str>, change| {
         scratch.store.update_user(user, etag, change, &scratch.audit()).await.map(|(user, _)| user)
@@ -128,9 +122,8 @@ async fn an_update_is_guarded_and_says_when_nothing_changed() {
     assert!(matches!(nobody, Err(UpdateUserError::NotFound)));
 }
 
-#[tokio::test]
-async fn lists_page_and_filter() {
-    let scratch = Scratch::new().await;
+async fn lists_page_and_filter(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let mut ids = Vec::new();
     for name in ["kim@example.com", "kai@example.com", "100%@example.com"] {
         ids.push(scratch.user(name, Vec::new()).await);
@@ -149,9 +142,8 @@ async fn lists_page_and_filter() {
     assert_eq!(list("100%", None, None, 9).await, ids[2..]);
 }
 
-#[tokio::test]
-async fn sign_in_sees_one_consistent_user() {
-    let scratch = Scratch::new().await;
+async fn sign_in_sees_one_consistent_user(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let typed = Identifier::from_typed("KIM@example.com").unwrap();
     let nobody = scratch.store.credential(&typed).await.unwrap();
     assert!(nobody.found.is_none());
@@ -172,11 +164,22 @@ async fn sign_in_sees_one_consistent_user() {
     assert_eq!(scratch.owner(user).await.bindings, [bound("postern.admin", "")]);
 }
 
-#[tokio::test]
-async fn a_hash_is_replaced_only_if_it_is_still_there() {
-    let scratch = Scratch::new().await;
+async fn a_hash_is_replaced_only_if_it_is_still_there(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let user = scratch.user("kim@example.com", Vec::new()).await;
     assert!(scratch.store.replace_password_hash(user, "old hash", "new").await.unwrap());
     assert!(!scratch.store.replace_password_hash(user, "old hash", "newer").await.unwrap());
     assert_eq!(scratch.owner(user).await.floor.version, 0);
 }
+
+crate::store::testing::conformance![
+    a_user_is_found_by_every_name,
+    canonical_forms_are_unique_and_the_broken_rule_is_named,
+    an_address_is_won_once,
+    a_repeated_request_gets_the_same_user_for_a_day,
+    the_first_administrator_comes_with_the_role,
+    an_update_is_guarded_and_says_when_nothing_changed,
+    lists_page_and_filter,
+    sign_in_sees_one_consistent_user,
+    a_hash_is_replaced_only_if_it_is_still_there,
+];

@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::change::Change;
-use crate::store::testing::{Scratch, bound};
+use crate::store::testing::{Engine, Scratch, bound};
 
 /// Everything that a verifier would have kept.
 async fn known(scratch: &Scratch) -> (Vec<EndedSession>, Vec<PrincipalState>, Fence) {
@@ -17,16 +17,14 @@ async fn known(scratch: &Scratch) -> (Vec<EndedSession>, Vec<PrincipalState>, Fe
 }
 
 /// What was acknowledged, lost by a restore, and known to a verifier, holds again.
-#[tokio::test]
-async fn what_was_lost_is_restored() {
-    let scratch = Scratch::new().await;
-    let (store, audit) = (&scratch.store, scratch.audit());
+async fn what_was_lost_is_restored(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let kim = scratch.user("kim@example.com", vec![bound("postern.front", "")]).await;
     let lee = scratch.user("lee@example.com", Vec::new()).await;
     let gone = scratch.user("gone@example.com", Vec::new()).await;
     let session = SessionId::generate();
-    let backup = scratch.path().with_extension("backup");
-    sqlx::query("VACUUM INTO $1").bind(backup.to_str().unwrap()).execute(&store.writer).await.unwrap();
+    let (scratch, backup) = scratch.copied().await;
+    let (store, audit) = (&scratch.store, scratch.audit());
 
     store.end_session(&scratch.ended(kim, session), &audit).await.unwrap();
     store.end_all(kim, EndCause::EndedByUser, Some((session, i64::MAX)), &scratch.audit()).await.unwrap_err();
@@ -38,8 +36,7 @@ async fn what_was_lost_is_restored() {
     let (sessions, floors, fence) = known(&scratch).await;
     let before = scratch.owner(kim).await;
 
-    store.close().await;
-    let restored = Store::open(&backup, scratch.clock.clone()).await.unwrap();
+    let restored = &backup.store;
     assert!(restored.standing(kim, session).await.unwrap().revoked.is_none());
     restored.write_back(&sessions, &floors, fence).await.unwrap();
     let standing = restored.standing(kim, session).await.unwrap();
@@ -57,9 +54,8 @@ async fn what_was_lost_is_restored() {
     assert_eq!(restored.owner(kim).await.unwrap().unwrap().0, owner);
 }
 
-#[tokio::test]
-async fn nothing_is_lowered() {
-    let scratch = Scratch::new().await;
+async fn nothing_is_lowered(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
     let kim = scratch.user("kim@example.com", Vec::new()).await;
     let (sessions, floors, fence) = known(&scratch).await;
     scratch.store.end_all(kim, EndCause::EndedByAdmin, None, &scratch.audit()).await.unwrap();
@@ -69,3 +65,5 @@ async fn nothing_is_lowered() {
     assert_eq!(scratch.owner(kim).await, owner);
     assert_eq!(scratch.store.standing(kim, SessionId::generate()).await.unwrap().fence, fence_now);
 }
+
+crate::store::testing::conformance![what_was_lost_is_restored, nothing_is_lowered,];

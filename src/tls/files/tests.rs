@@ -71,6 +71,11 @@ fn what_cannot_be_used_is_named() {
     let (folder, other) = (Folder::new(), pair("localhost"));
     assert!(Files(folder.settings()).load(&clock).is_ok());
 
+    // What comes after so much would be overlooked.
+    folder.put("ca.crt", &format!("{}{}{}", pair("one").0, "\n".repeat(4 * 1024 * 1024), pair("two").0));
+    insta::assert_snapshot!(folder.refusal(&clock), @"tls.client_ca DIR/ca.crt: larger than 4 MiB");
+    std::fs::remove_file(folder.path("ca.crt")).unwrap();
+
     let good = std::fs::read_to_string(folder.path("server.key")).unwrap();
     folder.put("server.key", &other.1);
     insta::assert_snapshot!(folder.refusal(&clock), @"tls.key DIR/server.key: not the key of the certificate in DIR/server.crt");

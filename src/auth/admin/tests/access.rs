@@ -179,7 +179,16 @@ async fn only_who_administers_everything_opens_administration_to_a_front() {
     let web = "web".parse().unwrap();
     let change = || ClientChange { token_audiences: Some(vec![ISSUER.into()]), ..ClientChange::default() };
     assert_eq!(beyond(auth.update_client(&kim, &web, None, change()).await), "postern:**");
+    auth.rotate_client_secret(&kim, &web, Duration::ZERO).await.unwrap();
     // What somebody above them opened may stay open.
     auth.update_client(&admin, &web, None, change()).await.unwrap();
     auth.update_client(&kim, &web, None, change()).await.unwrap();
+    // But to prove to be that front is to be it.
+    assert_eq!(beyond(auth.rotate_client_secret(&kim, &web, Duration::ZERO).await.map(drop)), "postern:**");
+    let sans = || ClientChange { mtls_sans: Some(vec!["kim.example".parse().unwrap()]), ..ClientChange::default() };
+    assert_eq!(beyond(auth.update_client(&kim, &web, None, sans()).await), "postern:**");
+    let disabled = ClientChange { disabled: Some(true), ..ClientChange::default() };
+    auth.update_client(&kim, &web, None, disabled).await.unwrap();
+    auth.rotate_client_secret(&admin, &web, Duration::ZERO).await.unwrap();
+    auth.update_client(&admin, &web, None, sans()).await.unwrap();
 }

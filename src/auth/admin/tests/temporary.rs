@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::bench::{self, Bench, beyond, bound, password, role, to_keep};
+use super::bench::{self, Bench, ISSUER, beyond, bound, password, role, to_keep};
 use crate::auth::admin::caller::Caller;
+use crate::domain::client::Registration;
 use crate::domain::id::{ClientId, PrincipalId};
 use crate::store::ClientChange;
 
@@ -49,6 +50,13 @@ async fn nobody_becomes_for_good_who_they_match_for_an_hour() {
     assert_eq!(beyond(auth.rotate_client_secret(&kim, &robot, Duration::ZERO).await.map(drop)), "postern:**");
     let sans = ClientChange { mtls_sans: Some(vec!["kim.example".parse().unwrap()]), ..ClientChange::default() };
     assert_eq!(beyond(auth.update_client(&kim, &robot, None, sans).await), "postern:**");
+
+    // A front that gets tokens for Postern itself would administer on.
+    let open = || ClientChange { token_audiences: Some(vec![ISSUER.into()]), ..ClientChange::default() };
+    auth.create_client(&admin, bench::client("front"), true).await.unwrap();
+    assert_eq!(beyond(auth.update_client(&kim, &"front".parse().unwrap(), None, open()).await), "postern:**");
+    let new = Registration { token_audiences: vec![ISSUER.into()], ..bench::client("other") };
+    assert_eq!(beyond(auth.create_client(&kim, new, true).await.map(drop)), "postern:**");
 
     // To stop somebody is less than to become them, and who ends sooner is no more than they are.
     let disabled = ClientChange { disabled: Some(true), ..ClientChange::default() };

@@ -1,0 +1,243 @@
+//! Reaching a PostgreSQL server: looking at what is there before anything is written, bringing the schema up to date where
+//! that is asked for, and the pools.
+
+use std::error::Error as StdError;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::store::engine::{Manager, Pool};
+use crate::store::migrations::{self, Schema};
+use crate::store::{Engine, Store};
+
+/// The oldest that is tested.
+const SERVER_MIN: i32 = 150_000;
+/// How long a server has to let us in.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long to look at what is there.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+/// How long another replica may be busy with the same migration, and this one with its own.
+const MIGRATE_MAX: Duration = Duration::from_mins(10);
+
+/// How the server is reached.
+#[derive(Clone, Debug)]
+pub struct PostgresSettings {
+    /// `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=…`
+    pub url: SecretString,
+    /// Connections at most, beside two for the feed.
+    pub pool_size: usize,
+    /// Whether a pooler hands a connection to others after each transaction: then nothing is kept on it, and the feed polls.
+    pub pooler: bool,
+}
+
+/// Why there is no store; says what to do about it, and never the password.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the URL of PostgreSQL cannot be used: {wrong}")]
+    Url { wrong: String },
+    #[error("no answer from PostgreSQL at {server}; check the address, the network and that it runs")]
+    Unreachable {
+        server: String,
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    #[error("PostgreSQL at {server} lets nobody in like this; check user, password, database and TLS")]
+    Refused {
+        server: String,
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    #[error("PostgreSQL at {server} is a standby; point the URL at the primary")]
+    Standby { server: String },
+    #[error("PostgreSQL at {server} is version {found}; 15 or newer is needed")]
+    TooOld { server: String, found: i32 },
+    #[error(
+        "the database at {server} has schema {found} and this version needs {needed}; run `postern migrate` as a role that may make tables"
+    )]
+    NotMigrated { server: String, found: i64, needed: i64 },
+    #[error(
+        "the database at {server} has schema {found} and this version knows {known}; start the newer version again, or restore a backup"
+    )]
+    Newer { server: String, found: i64, known: i64 },
+    #[error(
+        "the database at {server} was migrated by another build (migration {version} differs); start that build again"
+    )]
+    OtherBuild { server: String, version: i64 },
+    #[error("the database at {server} cannot be migrated; nothing of the failed step was kept")]
+    Migration {
+        server: String,
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}
+
+/// What is worth knowing of a server before it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// Where it is, without secrets.
+    pub server: String,
+    /// 0: none yet.
+    pub schema: i64,
+    pub newest_schema: i64,
+    /// 150018 is 15.18.
+    pub version: i32,
+    pub encrypted: bool,
+    /// Whether an acknowledged revocation waits for a standby.
+    pub synchronous_standby: bool,
+}
+
+impl Store {
+    /// Connects to a database whose schema is up to date.
+    ///
+    /// # Errors
+    /// If it is not reachable, not ours, or not migrated.
+    pub async fn connect(settings: &PostgresSettings, clock: Clock) -> Result<Self, ConnectError> {
+        let facts = Self::look_at(settings).await?;
+        if facts.schema != facts.newest_schema {
+            let (found, needed) = (facts.schema, facts.newest_schema);
+            return Err(ConnectError::NotMigrated { server: facts.server, found, needed });
+        }
+        let pool = |size| {
+            let manager = Manager::new(options(settings)?, !settings.pooler);
+            Pool::postgres(manager, size).map_err(|why| ConnectError::Url { wrong: why.to_string() })
+        };
+        let pool_size = pool(settings.pool_size.max(1))?;
+        Ok(Self {
+            writer: pool_size.clone(),
+            reader: pool_size,
+            follower: pool(1)?,
+            clock,
+            committed: watch::Sender::new(0),
+            followed: std::sync::Arc::default(),
+            engine: Engine::Postgres { facts, settings: settings.clone() },
+            created: false,
+            schema_version: migrations::newest(),
+        })
+    }
+
+    /// Brings the schema up to date, one process at a time; answers from which version to which.
+    ///
+    /// # Errors
+    /// As [`Store::connect`]; a step that failed leaves nothing behind.
+    pub async fn migrate(settings: &PostgresSettings) -> Result<(i64, i64), ConnectError> {
+        let facts = Self::look_at(settings).await?;
+        let failed =
+            |source: Box<dyn StdError + Send + Sync>| ConnectError::Migration { server: facts.server.clone(), source };
+        let mut connection = enter(settings).await?;
+        let migrated = timeout(MIGRATE_MAX, migrations::postgres().run(&mut connection)).await;
+        // Closed in any case: with the connection goes the lock.
+        let closed = connection.close().await;
+        migrated.map_err(|elapsed| failed(elapsed.into()))?.map_err(|why| failed(why.into()))?;
+        closed.map_err(|why| failed(why.into()))?;
+        Ok((facts.schema, facts.newest_schema))
+    }
+
+    /// Looks at a server and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::connect`], but for a schema that is older.
+    pub async fn look_at(settings: &PostgresSettings) -> Result<ServerFacts, ConnectError> {
+        let server = server(&options(settings)?);
+        let mut connection = enter(settings).await?;
+        let looked = timeout(LOOK_MAX, look(&mut connection, &server)).await;
+        let silent =
+            |source: Box<dyn StdError + Send + Sync>| ConnectError::Unreachable { server: server.clone(), source };
+        let facts = looked.map_err(|elapsed| silent(elapsed.into()))??;
+        connection.close().await.map_err(|why| silent(why.into()))?;
+        Ok(facts)
+    }
+}
+
+async fn look(connection: &mut PgConnection, server: &str) -> Result<ServerFacts, ConnectError> {
+    const FACTS: &str = "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), \
+        current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') NOT IN ('off', 'local'), \
+        to_regclass('_sqlx_migrations') IS NOT NULL, \
+        coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)";
+    const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
+    let unreachable = |why: sqlx::Error| refusal(server, why);
+    let (version, recovering, synchronous_standby, migrated, encrypted): (i32, bool, bool, bool, bool) =
+        sqlx::query_as(FACTS).persistent(false).fetch_one(&mut *connection).await.map_err(unreachable)?;
+    let server = server.to_owned();
+    if recovering {
+        return Err(ConnectError::Standby { server });
+    }
+    if version < SERVER_MIN {
+        return Err(ConnectError::TooOld { server, found: version / 10_000 });
+    }
+    let applied: Vec<(i64, Vec<u8>)> = if migrated {
+        sqlx::query_as(APPLIED).persistent(false).fetch_all(&mut *connection).await.map_err(unreachable)?
+    } else {
+        Vec::new()
+    };
+    let newest_schema = migrations::newest();
+    match migrations::judge(&migrations::postgres(), &applied) {
+        Schema::Known(schema) => {
+            Ok(ServerFacts { server, schema, newest_schema, version, encrypted, synchronous_standby })
+        }
+        Schema::Newer(found) => Err(ConnectError::Newer { server, found, known: newest_schema }),
+        Schema::Other(version) => Err(ConnectError::OtherBuild { server, version }),
+    }
+}
+
+async fn enter(settings: &PostgresSettings) -> Result<PgConnection, ConnectError> {
+    let options = options(settings)?;
+    let server = server(&options);
+    match timeout(CONNECT_MAX, options.connect()).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(why)) => Err(refusal(&server, why)),
+        Err(elapsed) => Err(ConnectError::Unreachable { server, source: elapsed.into() }),
+    }
+}
+
+fn refusal(server: &str, why: sqlx::Error) -> ConnectError {
+    let (server, is_io) = (server.to_owned(), matches!(why, sqlx::Error::Io(_)));
+    // A server that is starting or stopping says so in words of its own: class 57P.
+    let is_away =
+        why.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code.starts_with("57P"));
+    if is_io || is_away {
+        ConnectError::Unreachable { server, source: why.into() }
+    } else {
+        ConnectError::Refused { server, source: why.into() }
+    }
+}
+
+pub(super) fn options(settings: &PostgresSettings) -> Result<PgConnectOptions, ConnectError> {
+    let url = settings.url.expose_secret();
+    let unusable = |wrong: &str| ConnectError::Url { wrong: wrong.to_owned() };
+    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+        return Err(unusable("it starts with postgres://"));
+    }
+    // Its own words may quote the URL.
+    let mut options = PgConnectOptions::from_str(url)
+        .map_err(|_quotes_the_url| unusable("write postgres://user:password@host:5432/database"))?
+        .application_name("postern")
+        .disable_statement_logging();
+    // Whoever says nothing of TLS has it, except to their own machine: the driver's own way falls back to clear text.
+    if !url.contains("sslmode=") && options.get_socket().is_none() && !is_loopback(options.get_host()) {
+        options = options.ssl_mode(PgSslMode::VerifyFull);
+    }
+    if settings.pooler {
+        return Ok(options.statement_cache_capacity(0));
+    }
+    // What no call waits for any more, the server need not finish.
+    Ok(options.options([("statement_timeout", "60s"), ("idle_in_transaction_session_timeout", "60s")]))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.starts_with('/') || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Where it is, without user and password.
+fn server(options: &PgConnectOptions) -> String {
+    let database = options.get_database().unwrap_or("postgres");
+    match options.get_socket() {
+        Some(socket) => format!("{}/{database}", socket.display()),
+        None => format!("{}:{}/{database}", options.get_host(), options.get_port()),
+    }
+}
