@@ -80,7 +80,7 @@ impl App {
         }
 
         let store = engines::store(&config, clock.clone()).await?;
-        let vault = engines::vault(&config, &store);
+        let vault = engines::vault(&config, &store)?;
         let (masters, master_key_created) = first_start::master_keys(&config, &store).await?;
         let issuer = first_start::issuer(&config, &store).await?;
         let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Postgres, SecretSource};
 use crate::store::{ConnectError, PostgresSettings, ServerFacts, Store};
 use crate::vault::Vault;
+use crate::vault::redis::RedisSettings;
 
 /// How long a server that is not there yet is waited for: it may be starting beside us.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -38,9 +39,13 @@ pub(super) async fn migrate(server: &Postgres) -> Result<(i64, i64), StartError>
 }
 
 /// What may expire is kept where the settings say.
-pub(super) fn vault(config: &Config, store: &Store) -> Arc<dyn Vault> {
+pub(super) fn vault(config: &Config, store: &Store) -> Result<Arc<dyn Vault>, StartError> {
     match &config.vault {
-        config::Vault::Store => Arc::new(store.vault()),
+        config::Vault::Store => Ok(Arc::new(store.vault())),
+        config::Vault::Redis(_) => {
+            let wrong = "this server does not keep sessions on Redis yet".to_owned();
+            Err(StartError::EngineSecret { setting: "vault.redis", wrong })
+        }
     }
 }
 
@@ -58,6 +63,7 @@ pub(super) fn place(config: &Config, store: &Store) -> StorePlace {
 pub(super) fn vault_place(config: &Config) -> Option<String> {
     match &config.vault {
         config::Vault::Store => None,
+        config::Vault::Redis(redis) => RedisSettings::open(redis).ok().map(|settings| settings.place()),
     }
 }
 
