@@ -48,3 +48,14 @@ fn tail(text: &str) -> &str {
     let start = text.lines().rev().take(20).map(|line| line.len() + 1).sum::<usize>();
     &text[text.len().saturating_sub(start)..]
 }
+
+/// A certificate for 127.0.0.1, which is its own authority, and its key.
+#[cfg(test)]
+fn certificate(directory: &std::path::Path) -> [std::path::PathBuf; 2] {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    [("server.crt", made.cert.pem()), ("server.key", made.signing_key.serialize_pem())].map(|(name, pem)| {
+        let path = directory.join(name);
+        std::fs::write(&path, pem).unwrap();
+        path
+    })
+}

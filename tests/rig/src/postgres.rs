@@ -323,4 +323,20 @@ mod tests {
         assert!(log_in("right"));
         assert!(!log_in("wrong"));
     }
+    #[test]
+    fn over_tls_only_the_encrypted_are_let_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let [certificate, key] = crate::certificate(directory.path());
+        let postgres = Postgres::start_tls(&certificate, &key, &certificate);
+        let ask = |parameters: &str| {
+            let url = format!("{}?{parameters}", postgres.url("postgres"));
+            let sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+            let mut psql = Command::new(postgres.programs.join("psql"));
+            psql.env("PGSSLROOTCERT", &certificate).args(["-X", "-A", "-t", "-c", sql, &url]).output().unwrap()
+        };
+        assert_eq!(ask("sslmode=verify-full").stdout, b"t\n");
+        let refused = ask("sslmode=disable");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("no encryption"), "{refused:?}");
+        assert_eq!(postgres.psql("postgres", "select 1"), "1");
+    }
 }
