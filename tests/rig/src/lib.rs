@@ -31,9 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Asks until it is so, and panics with `what` when that takes too long.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(2);
     while !is_so() {
         assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(pause);
+        // Some questions are a process each.
+        pause = (pause * 3 / 2).min(Duration::from_millis(100));
     }
 }
 

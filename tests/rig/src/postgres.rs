@@ -177,11 +177,7 @@ impl Postgres {
 
     fn create(settings: &[(&str, &str)]) -> Self {
         let server = Self::empty();
-        let data = server.data();
-        let arguments = ["-D", data.to_str().unwrap(), "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"];
-        // Small files of log: the usual 16 MB take most of the time.
-        let arguments = [&arguments[..], &["--no-sync", "--no-instructions", "--wal-segsize=1"]].concat();
-        must(&server.home, User::NeverRoot, &server.programs.join("initdb"), &arguments);
+        server.copy(&template().join("."), &server.data());
         server.configure(SETTINGS);
         for (setting, value) in settings {
             server.configure(&format!("{setting} = '{value}'\n"));
@@ -268,6 +264,23 @@ impl Postgres {
     fn end(&mut self, how: Signal) {
         self.process.take().expect("PostgreSQL is running").end(how);
     }
+}
+
+/// The data of a new server, made once in a process: copying them costs a tenth. So all servers of a process have the same
+/// system identifier, and are told apart by their ports alone.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<(Home, PathBuf)> = OnceLock::new();
+    let (_, data) = TEMPLATE.get_or_init(|| {
+        let home = Home::new();
+        home.create_for_nobody("data");
+        let data = home.path().join("data");
+        let arguments = ["-D", data.to_str().unwrap(), "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"];
+        // Small files of log: the usual 16 MB take most of the time.
+        let arguments = [&arguments[..], &["--no-sync", "--no-instructions", "--wal-segsize=1"]].concat();
+        must(&home, User::NeverRoot, &programs::postgres().join("initdb"), &arguments);
+        (home, data)
+    });
+    data
 }
 
 fn is_port_taken(log: &str) -> bool {
