@@ -26,6 +26,9 @@ for server in $(cat "$home"/ended/* 2>/dev/null); do
     done
     kill -KILL "$server"
 done
+# Of PostgreSQL's memory, all that outlasts its processes; see `postgres`.
+memory=$(sed -n '7s/.* //p' "$home/data/postmaster.pid")
+[ -z "$memory" ] || ipcrm -m "$memory"
 tries=0
 until rm -rf "$home" || [ $((tries += 1)) -gt 100 ]; do
     sleep 0.05
@@ -35,6 +38,9 @@ done
 /// PostgreSQL refuses to run as root; `nobody` owns nothing on a machine but what is handed to it here.
 pub(crate) const NOBODY: u32 = 65_534;
 
+/// For the servers of a few tests at once.
+const ROOM: u64 = 2 << 30;
+
 pub(crate) struct Home {
     path: PathBuf,
     watcher: Child,
@@ -42,10 +48,7 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        // Sockets lie below it, and their paths must be short.
-        let base = Some(std::env::temp_dir()).filter(|base| base.as_os_str().len() < 50);
-        let base = base.unwrap_or_else(|| PathBuf::from("/tmp"));
-        let path = tempfile::Builder::new().prefix("postern-rig-").tempdir_in(base).unwrap().keep();
+        let path = tempfile::Builder::new().prefix("postern-rig-").tempdir_in(base()).unwrap().keep();
         if is_root() {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -81,6 +84,18 @@ impl Drop for Home {
         drop(self.watcher.stdin.take());
         self.watcher.wait().ok();
     }
+}
+
+/// Where TMPDIR says, else in memory if that has room: a new PostgreSQL is a thousand files, which takes a busy disk seconds.
+fn base() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let has_room = |room: rustix::fs::StatVfs| room.f_bavail * room.f_frsize > ROOM;
+    if std::env::var_os("TMPDIR").is_none() && rustix::fs::statvfs(memory).is_ok_and(has_room) {
+        return memory.to_owned();
+    }
+    // Sockets lie below it, and their paths must be short.
+    let base = Some(std::env::temp_dir()).filter(|base| base.as_os_str().len() < 50);
+    base.unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
 pub(crate) fn is_root() -> bool {

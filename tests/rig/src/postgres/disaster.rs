@@ -20,6 +20,7 @@ impl Postgres {
     /// Kills the whole server at once, as a machine that fails would.
     pub fn kill(&mut self) {
         self.process.take().expect("PostgreSQL is running").kill();
+        self.clear_away();
     }
 
     /// On the same port, with everything that was committed.
@@ -112,7 +113,11 @@ impl Postgres {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
     use std::net::TcpStream;
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc::{self, RecvTimeoutError};
+    use std::time::Duration;
 
     use super::*;
 
@@ -164,25 +169,29 @@ mod tests {
     #[test]
     fn a_paused_server_answers_nobody_and_then_goes_on() {
         let mut postgres = Postgres::start();
-        let psql = |sql: &str| {
-            let program = postgres.programs.join("psql");
-            std::process::Command::new(program)
-                .args(["-X", "-q", "-o", "/dev/null", "-c", sql, &postgres.url("postgres")])
-                .spawn()
-                .unwrap()
+        let psql = || {
+            let mut command = Command::new(postgres.programs.join("psql"));
+            command.args(["-X", "-q", "-A", "-t", &postgres.url("postgres")]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
         };
-        // A connection that is there before the pause, in a process of its own.
-        let mut busy = psql("select count(*) from generate_series(1, 30), pg_sleep(0.05)");
-        wait_until("the connection is there", || {
-            postgres.psql("postgres", "select count(*) from pg_stat_activity where query like '%pg_sleep%'") == "2"
-        });
+        let mut connected = psql();
+        let mut questions = connected.stdin.take().unwrap();
+        let mut answers = BufReader::new(connected.stdout.take().unwrap()).lines();
+        writeln!(questions, "select 1;").unwrap();
+        assert_eq!(answers.next().unwrap().unwrap(), "1");
         postgres.running().pause();
-        let mut waiting = psql("select 1");
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        assert!(waiting.try_wait().unwrap().is_none());
-        assert!(busy.try_wait().unwrap().is_none());
+        writeln!(questions, "select 2;").unwrap();
+        let (send, answer) = mpsc::channel();
+        let reader = std::thread::spawn(move || send.send(answers.next().unwrap().unwrap()));
+        let mut newcomer = psql();
+        newcomer.stdin.take().unwrap().write_all(b"select 3;").unwrap();
+        assert_eq!(answer.recv_timeout(Duration::from_millis(300)), Err(RecvTimeoutError::Timeout));
+        assert!(newcomer.try_wait().unwrap().is_none());
         postgres.resume();
-        assert!(waiting.wait().unwrap().success());
-        assert!(busy.wait().unwrap().success());
+        assert_eq!(answer.recv().unwrap(), "2");
+        assert_eq!(newcomer.wait_with_output().unwrap().stdout, b"3\n");
+        reader.join().unwrap().unwrap();
+        drop(questions);
+        assert!(connected.wait().unwrap().success());
     }
 }
