@@ -16,6 +16,8 @@ mod ports;
 pub mod postgres;
 mod process;
 mod programs;
+pub mod proxy;
+pub mod redis;
 
 pub use ports::port;
 
