@@ -12,6 +12,7 @@
 )]
 
 mod home;
+pub mod pgbouncer;
 mod ports;
 pub mod postgres;
 mod process;

@@ -221,6 +221,11 @@ impl Redis {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
     fn launch_anywhere(flavour: Flavour, settings: Vec<String>, authority: Option<PathBuf>) -> Self {
         let databases = AtomicU32::new(1);
         let mut server = Self { process: None, home: Home::new(), flavour, port: 0, settings, authority, databases };
