@@ -533,7 +533,7 @@ async fn a_client_that_is_made_again_is_another() {
     allow(&server, "web", "postern.front").await;
 
     refused(refresh(&second, &tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
-    let alarms = Database::open(&server.database()).await.audited_at_last("authn_token_foreign_client").await;
+    let alarms = server.database().await.audited_at_last("authn_token_foreign_client").await;
     assert_eq!(alarms, 1);
     refused(complete(&second, old_challenge).await, Code::Unauthenticated, "CHALLENGE_FAILED");
     assert_eq!(count().await, 0);

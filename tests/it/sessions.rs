@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use postern::config::Config;
+use postern::config::{Config, Store};
 use postern::domain::id::UserId;
 use postern::proto::auth::v1 as pb;
 use tonic::Code;
