@@ -1,5 +1,8 @@
 //! The engines behind the server's back: what an operator at their console sees, and what a fault can do to them.
 
+mod redis;
+mod vault;
+
 use std::path::Path;
 
 use postern::domain::id::UserId;
@@ -10,18 +13,19 @@ use tokio_stream::StreamExt as _;
 use uuid::Uuid;
 
 use crate::engines::Engines;
+use redis::Redis;
 
-/// A second connection to the database, as another process has it.
-pub(crate) enum Database {
+/// Connections to the engines, as another process has them.
+pub(crate) struct Database {
+    sql: Sql,
+    /// Where sessions are not in the store.
+    redis: Option<Redis>,
+}
+
+enum Sql {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
 }
-
-/// A session's record, as the vault keeps it.
-pub(crate) type Record = (Vec<u8>, i64);
-
-/// A challenge's record: partition and value.
-pub(crate) type Challenge = (String, Vec<u8>);
 
 /// What a statement is given.
 pub(crate) enum Value {
@@ -69,24 +73,29 @@ impl Database {
     pub(crate) async fn of(engines: &Engines) -> Self {
         match engines {
             Engines::Sqlite { file } => Self::in_file(file).await,
-            Engines::Postgres { url } => {
-                Self::Postgres(url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap())
+            Engines::Postgres { url, prefix } => {
+                let sql = Sql::Postgres(url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap());
+                let redis = match prefix {
+                    Some(prefix) => Some(Redis::connect(prefix).await),
+                    None => None,
+                };
+                Self { sql, redis }
             }
         }
     }
 
     pub(crate) async fn in_file(path: &Path) -> Self {
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(5));
-        Self::Sqlite(options.connect().await.unwrap())
+        Self { sql: Sql::Sqlite(options.connect().await.unwrap()), redis: None }
     }
 
     /// Runs a statement, which is the same for both engines, with `$1`.
     pub(crate) async fn run(&mut self, statement: &'static str, values: &[Value]) {
-        match self {
-            Self::Sqlite(connection) => {
+        match &mut self.sql {
+            Sql::Sqlite(connection) => {
                 bound!(sqlx::query(statement), values).execute(connection).await.unwrap();
             }
-            Self::Postgres(connection) => {
+            Sql::Postgres(connection) => {
                 bound!(sqlx::query(statement), values).execute(connection).await.unwrap();
             }
         }
@@ -102,9 +111,9 @@ impl Database {
     }
 
     pub(crate) async fn rows<T: Columns>(&mut self, question: &'static str, values: &[Value]) -> Vec<T> {
-        match self {
-            Self::Sqlite(connection) => bound!(sqlx::query_as(question), values).fetch_all(connection).await,
-            Self::Postgres(connection) => bound!(sqlx::query_as(question), values).fetch_all(connection).await,
+        match &mut self.sql {
+            Sql::Sqlite(connection) => bound!(sqlx::query_as(question), values).fetch_all(connection).await,
+            Sql::Postgres(connection) => bound!(sqlx::query_as(question), values).fetch_all(connection).await,
         }
         .unwrap()
     }
@@ -126,7 +135,7 @@ impl Database {
         let all = "SELECT table_name::text FROM information_schema.tables \
             WHERE table_schema = 'public' AND table_type = 'BASE TABLE' ORDER BY table_name";
         let names = self.texts(all, &[]).await;
-        let Self::Postgres(connection) = self else { panic!("an embedded store is a file") };
+        let Sql::Postgres(connection) = &mut self.sql else { panic!("an embedded store is a file") };
         let mut tables = Vec::new();
         for name in names {
             // Texts and bytes as they are, where the form for people has them in hexadecimal.
@@ -143,6 +152,9 @@ impl Database {
     }
 
     pub(crate) async fn count(&mut self, table: &'static str) -> i64 {
+        if let ("vault", Some(redis)) = (table, &self.redis) {
+            return redis.values("").await.len().try_into().unwrap();
+        }
         let count = match table {
             "revocations" => "SELECT count(*) FROM revocations",
             "users" => "SELECT count(*) FROM users",
@@ -193,47 +205,5 @@ impl Database {
     /// Where the change log stands.
     pub(crate) async fn head(&mut self) -> i64 {
         self.number("SELECT head FROM feed", &[]).await
-    }
-}
-
-/// The vault.
-impl Database {
-    pub(crate) async fn record(&mut self, session: &str) -> Record {
-        let get = "SELECT value, expires_at FROM vault WHERE kind = 'session' AND key = $1";
-        self.row(get, &[session.into()]).await
-    }
-
-    /// Throws a session back to an earlier record, or puts one back that was removed.
-    pub(crate) async fn put_record(&mut self, user: UserId, session: &str, record: &Record) {
-        let put = "INSERT INTO vault (kind, partition, key, value, expires_at) VALUES ('session', $1, $2, $3, $4) \
-            ON CONFLICT (kind, partition, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
-        let partition = user.to_string();
-        self.run(put, &[partition.as_str().into(), session.into(), record.0.as_slice().into(), record.1.into()]).await;
-    }
-
-    pub(crate) async fn lose_record(&mut self, session: &str) {
-        self.run("DELETE FROM vault WHERE key = $1", &[session.into()]).await;
-    }
-
-    pub(crate) async fn sessions_of(&mut self, user: UserId) -> i64 {
-        let count = "SELECT count(*) FROM vault WHERE kind = 'session' AND partition = $1";
-        let partition = user.to_string();
-        self.number(count, &[partition.as_str().into()]).await
-    }
-
-    pub(crate) async fn challenges(&mut self) -> Vec<Challenge> {
-        self.rows("SELECT partition, value FROM vault WHERE kind = 'challenge'", &[]).await
-    }
-
-    /// The same for a challenge.
-    pub(crate) async fn put_challenge(&mut self, (partition, value): &Challenge) {
-        let put = "INSERT INTO vault (kind, partition, key, value, expires_at) VALUES ('challenge', $1, 'challenge', $2, $3) \
-            ON CONFLICT (kind, partition, key) DO UPDATE SET value = excluded.value";
-        self.run(put, &[partition.as_str().into(), value.as_slice().into(), i64::MAX.into()]).await;
-    }
-
-    /// What FLUSHALL does.
-    pub(crate) async fn flush(&mut self) {
-        self.run("DELETE FROM vault", &[]).await;
     }
 }

@@ -5,11 +5,13 @@
 //! of them.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use postern::config::{self, Config, SecretSource, Store};
+use postern::config::{self, Config, SecretSource, Store, Vault};
 use postern::store::PostgresSettings;
 use postern_rig::postgres::Postgres;
+use postern_rig::redis::{Flavour, Redis};
 use tempfile::TempDir;
 
 use crate::database::Database;
@@ -22,6 +24,7 @@ const POOL_SIZE: usize = 8;
 enum Set {
     Sqlite,
     Postgres,
+    PostgresRedis,
 }
 
 static SET: LazyLock<Set> = LazyLock::new(|| {
@@ -30,21 +33,33 @@ static SET: LazyLock<Set> = LazyLock::new(|| {
     match chosen.as_str() {
         "sqlite" => Set::Sqlite,
         "postgres" => Set::Postgres,
+        "postgres-redis" => Set::PostgresRedis,
         other => panic!("POSTERN_TEST_ENGINES is sqlite, postgres or postgres-redis, not {other:?}"),
     }
 });
 
 /// What a server, its restarts and its replicas keep their data in, beside the data directory.
 pub(crate) enum Engines {
-    Sqlite { file: PathBuf },
-    Postgres { url: String },
+    Sqlite {
+        file: PathBuf,
+    },
+    Postgres {
+        url: String,
+        /// What all names on the shared Redis begin with; none, where the store keeps sessions too.
+        prefix: Option<String>,
+    },
 }
 
 impl Engines {
     fn new(data: &Path, url: impl FnOnce() -> String) -> Self {
         match *SET {
             Set::Sqlite => Self::Sqlite { file: data.join("postern.db") },
-            Set::Postgres => Self::Postgres { url: url() },
+            Set::Postgres => Self::Postgres { url: url(), prefix: None },
+            Set::PostgresRedis => {
+                static COUNT: AtomicU32 = AtomicU32::new(1);
+                let prefix = format!("test{}:", COUNT.fetch_add(1, Ordering::Relaxed));
+                Self::Postgres { url: url(), prefix: Some(prefix) }
+            }
         }
     }
 
@@ -52,7 +67,7 @@ impl Engines {
     pub(crate) fn choose(&self, config: &mut Config) {
         config.store = match self {
             Self::Sqlite { file } => Store::Sqlite { path: file.clone() },
-            Self::Postgres { url } => Store::Postgres(config::Postgres {
+            Self::Postgres { url, .. } => Store::Postgres(config::Postgres {
                 url: SecretSource::Value(url.as_str().into()),
                 pool_size: POOL_SIZE,
                 pooler: false,
@@ -60,14 +75,26 @@ impl Engines {
                 migrate_url: None,
             }),
         };
+        if let Self::Postgres { prefix: Some(prefix), .. } = self {
+            config.vault = Vault::Redis(config::Redis {
+                url: SecretSource::Value(Redis::shared(Flavour::Redis).url().into()),
+                username: None,
+                password: None,
+                ca: None,
+                prefix: prefix.clone(),
+            });
+        }
     }
 
     /// The same for a process; nothing for the embedded store in its place.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::Sqlite { .. } => Vec::new(),
-            Self::Postgres { url } => vec![("POSTERN__STORE__POSTGRES__URL__VALUE", url.clone())],
+        let Self::Postgres { url, prefix } = self else { return Vec::new() };
+        let mut settings = vec![("POSTERN__STORE__POSTGRES__URL__VALUE", url.clone())];
+        if let Some(prefix) = prefix {
+            settings.push(("POSTERN__VAULT__REDIS__URL__VALUE", Redis::shared(Flavour::Redis).url()));
+            settings.push(("POSTERN__VAULT__REDIS__PREFIX", prefix.clone()));
         }
+        settings
     }
 }
 
@@ -76,7 +103,7 @@ impl Drop for Engines {
         match self {
             Self::Sqlite { .. } => {}
             // Where a test has failed, a server may still hold on to it; and one panic is enough.
-            Self::Postgres { url } if !std::thread::panicking() => Postgres::shared().drop_database(url),
+            Self::Postgres { url, .. } if !std::thread::panicking() => Postgres::shared().drop_database(url),
             Self::Postgres { .. } => {}
         }
     }
@@ -137,6 +164,7 @@ impl Home {
             files.map(|file| (file.display().to_string(), std::fs::read(&file).unwrap())).collect();
         if !matches!(&*self.engines, Engines::Sqlite { .. }) {
             stored.extend(self.tables().await);
+            stored.extend(self.database().await.expiring().await);
         }
         stored
     }
