@@ -40,7 +40,8 @@ pub(super) async fn store(config: &Config, clock: Clock) -> Result<Store, StartE
 
 /// Brings the tables up to date; answers from which version to which.
 pub(super) async fn migrate(server: &Postgres) -> Result<(i64, i64), StartError> {
-    let settings = settings(server, server.migrate_url.as_ref().unwrap_or(&server.url))?;
+    let mut settings = settings(server, server.migrate_url.as_ref().unwrap_or(&server.url))?;
+    settings.pooler &= server.migrate_url.is_none();
     Ok(Store::migrate(&settings).await?)
 }
 

@@ -21,6 +21,11 @@ use crate::store::{Store, StoreError, clients, keys, roles, sql};
 /// How long everything may take.
 const LOAD_MAX: Duration = Duration::from_secs(15);
 
+/// How long what changed may take: always, and beyond it for each change. Whoever was cut off for a while over a slow network
+/// would otherwise never catch up.
+const READ_MAX: Duration = Duration::from_millis(1_500);
+const CHANGE_MAX: Duration = Duration::from_millis(10);
+
 /// All that a verifier must know, and how far that is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -94,6 +99,8 @@ impl Store {
         if new.len() > BULK {
             return Ok(FeedRead::Reload);
         }
+        // The server has answered; what follows takes a round trip for each change.
+        snapshot.allow(READ_MAX + CHANGE_MAX * u32::try_from(new.len()).unwrap_or(u32::MAX));
         let now = sql::time(read, "now")?;
         let mut changes = Vec::with_capacity(new.len());
         let mut read_already = HashSet::new();
@@ -119,7 +126,9 @@ impl Store {
     /// The newest place in the log.
     pub async fn head(&self) -> Result<Revision, StoreError> {
         let mut connection = self.reader.acquire().await?;
-        head(&mut connection).await
+        let head = head(&mut connection).await?;
+        connection.commit().await?;
+        Ok(head)
     }
 
     async fn change(&self, snapshot: &mut Connection, row: &Row, now: Timestamp) -> Result<Read, StoreError> {

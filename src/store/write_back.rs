@@ -1,12 +1,17 @@
 //! What a verifier gives back to a store that was thrown back by a fail-over or a restore: revocations, floors and the
 //! fence that were acknowledged and are gone. It can be done by every replica, any number of times.
 
+use std::time::Duration;
+
 use crate::domain::change::{EndedSession, PrincipalState, Revision};
 use crate::domain::id::{PrincipalId, SessionId, UserId};
 use crate::domain::standing::{EndCause, Fence};
 use crate::store::engine::query;
 use crate::store::write::{Learn, Write};
 use crate::store::{Store, StoreError, sql};
+
+/// It may be much, and no call waits for it.
+const WRITE_BACK_MAX: Duration = Duration::from_secs(15);
 
 impl Store {
     /// Writes what is missing and raises what is lower; lowers nothing.
@@ -17,10 +22,9 @@ impl Store {
         fence: Fence,
     ) -> Result<Revision, StoreError> {
         let mut write = self.write().await?;
+        write.connection().allow(WRITE_BACK_MAX);
         write.restore_fence(fence).await?;
-        for ended in sessions {
-            write.revoke(ended).await?;
-        }
+        write.revoke(sessions).await?;
         for state in floors {
             if let PrincipalId::User(user) = state.id {
                 write.restore_floor(user, state).await?;
