@@ -34,6 +34,11 @@ pub trait Vault: Send + Sync {
     /// Whether there was something.
     async fn remove(&self, slot: &Slot) -> Result<bool, VaultError>;
 
+    /// Whether it answered when it was last heard of. Asks nobody, so it may stand before work that would be in vain.
+    fn answers(&self) -> Result<(), VaultError> {
+        Ok(())
+    }
+
     /// Keys and values of one partition, in the order of their keys.
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError>;
 }

@@ -16,7 +16,7 @@ const SERVER: &str = "";
 const LOGIN: &str = "postern.login";
 const READY: [&str; 2] = [SERVER, AUTH_SERVICE];
 
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The names, and who asks for them.
@@ -66,7 +66,7 @@ impl Health {
     async fn follow_engines(&self, auth: &Auth) {
         loop {
             let answered = tokio::time::timeout(PING_TIMEOUT, auth.store.ping()).await;
-            self.set(LOGIN, matches!(answered, Ok(Ok(())))).await;
+            self.set(LOGIN, matches!(answered, Ok(Ok(()))) && auth.sessions.answers().is_ok()).await;
             tokio::time::sleep(PING_INTERVAL).await;
         }
     }
