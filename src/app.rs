@@ -80,7 +80,11 @@ impl App {
         }
 
         let store = engines::store(&config, clock.clone()).await?;
-        let vault = engines::vault(&config, &store);
+        let background = TaskTracker::new();
+        let stop_background = CancellationToken::new();
+        // A start that fails leaves no task behind.
+        let started = stop_background.clone().drop_guard();
+        let (vault, vault_place) = engines::vault(&config, &store, &background, &stop_background).await?;
         let (masters, master_key_created) = first_start::master_keys(&config, &store).await?;
         let issuer = first_start::issuer(&config, &store).await?;
         let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
@@ -114,8 +118,6 @@ impl App {
         let (audit, audit_task) = Audit::new(store.clone());
         let signing = keyring.signing_or_next(clock.now()).map_err(internal)?;
 
-        let background = TaskTracker::new();
-        let stop_background = CancellationToken::new();
         background.spawn(feed_task.run(stop_background.clone()));
         background.spawn(store.clone().listen(stop_background.clone()));
         background.spawn(audit_task.run(stop_background.clone()));
@@ -156,7 +158,7 @@ impl App {
             version: env!("CARGO_PKG_VERSION"),
             profile: config.profile,
             store: engines::place(&config, &auth.store),
-            vault: engines::vault_place(&config),
+            vault: vault_place,
             store_created: auth.store.created(),
             schema: auth.store.schema_version(),
             master_key_path: match &config.keys.master {
@@ -180,6 +182,7 @@ impl App {
         };
         let readiness = Arc::new(Readiness::default());
         readiness.loaded();
+        let stop_background = started.disarm();
         let (patience, connection_age) = (Patience::default(), config.limits.connection_age);
         Ok(Self { auth, report, patience, readiness, ports, connection_age, background, stop_background, _data: data })
     }

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 use crate::app::{StartError, StorePlace};
 use crate::clock::Clock;
-use crate::config::{self, Config, Postgres, SecretSource};
+use crate::config::{self, Config, Postgres, Profile, SecretSource};
 use crate::store::{ConnectError, PostgresSettings, ServerFacts, Store};
 use crate::vault::Vault;
+use crate::vault::redis::{Concern, RedisSettings, RedisVault, faults};
 
 /// How long a server that is not there yet is waited for: it may be starting beside us.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long Redis has to answer before the start goes on without it.
+const REDIS_WAIT_MAX: Duration = Duration::from_secs(3);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the store, makes an embedded one that is missing, and brings the tables up to date where that is asked for.
@@ -37,11 +43,56 @@ pub(super) async fn migrate(server: &Postgres) -> Result<(i64, i64), StartError>
     Ok(Store::migrate(&settings).await?)
 }
 
-/// What may expire is kept where the settings say.
-pub(super) fn vault(config: &Config, store: &Store) -> Arc<dyn Vault> {
-    match &config.vault {
-        config::Vault::Store => Arc::new(store.vault()),
+/// What may expire is kept where the settings say; and where that is, if not in the store. Whether Redis answers keeps
+/// nobody from starting: all that needs no session works without it.
+pub(super) async fn vault(
+    config: &Config,
+    store: &Store,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(Arc<dyn Vault>, Option<String>), StartError> {
+    let redis = match &config.vault {
+        config::Vault::Store => return Ok((Arc::new(store.vault()), None)),
+        config::Vault::Redis(redis) => redis,
+    };
+    let settings = RedisSettings::open(redis)?;
+    let place = settings.place();
+    let vault = RedisVault::connect(settings, tasks, stop)?;
+    if tokio::time::timeout(REDIS_WAIT_MAX, vault.connected()).await.is_ok() {
+        judge(&vault, config.profile).await?;
+    } else {
+        tracing::warn!(vault = place, "starting without Redis: nobody can sign in or refresh until it answers");
+        let (vault, profile, stop) = (vault.clone(), config.profile, stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = vault.connected() => {}
+                () = stop.cancelled() => return,
+            }
+            // Too late to refuse: others may be signed in by now.
+            if let Err(why) = judge(&vault, profile).await {
+                tracing::error!(%why, "Redis is not fit for sessions");
+            }
+        });
     }
+    Ok((Arc::new(vault), Some(place)))
+}
+
+/// Says what should be otherwise with Redis. Production does not begin to trust it with sessions that it may forget.
+async fn judge(vault: &RedisVault, profile: Profile) -> Result<(), StartError> {
+    let facts = match vault.inspect().await {
+        Ok(facts) => facts,
+        Err(why) => {
+            tracing::warn!(%why, "Redis does not tell what it is");
+            return Ok(());
+        }
+    };
+    for Concern { is_grave, wrong, right } in faults(&facts) {
+        if is_grave && profile == Profile::Production {
+            return Err(StartError::Vault { wrong, right });
+        }
+        tracing::warn!(wrong, right, "Redis should be otherwise");
+    }
+    Ok(())
 }
 
 /// Where the store is, as a person would look for it.
@@ -51,13 +102,6 @@ pub(super) fn place(config: &Config, store: &Store) -> StorePlace {
         (config::Store::Postgres(_), facts) => {
             StorePlace::Server(facts.map(|facts| facts.server.clone()).unwrap_or_default())
         }
-    }
-}
-
-/// Where sessions are kept, if not in the store.
-pub(super) fn vault_place(config: &Config) -> Option<String> {
-    match &config.vault {
-        config::Vault::Store => None,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::auth::clients::ClientConflict;
 use crate::domain::id::ClientId;
 use crate::store::{ConnectError, OpenError, StoreError};
 use crate::tls::TlsError;
+use crate::vault::redis::RedisError;
 
 /// Why the service did not start. Nothing that was there is changed.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,10 @@ pub enum StartError {
     Connect(#[from] ConnectError),
     #[error("{setting} cannot be used: {wrong}")]
     EngineSecret { setting: &'static str, wrong: String },
+    #[error("the vault cannot be used: {0}")]
+    Redis(#[from] RedisError),
+    #[error("the vault cannot be trusted with sessions: {wrong}")]
+    Vault { wrong: String, right: &'static str },
     #[error("{what} works on the embedded store, and the settings name PostgreSQL")]
     NotEmbedded { what: &'static str },
     #[error("the store failed: {0}")]
@@ -80,6 +85,7 @@ impl StartError {
             Self::Clients(ClientConflict::AlsoStored { id }) => Some(format!(
                 "take it out of [[clients]], or start without it and delete the other:  postern admin clients delete {id}"
             )),
+            Self::Vault { right, .. } => Some(format!("set there: {right}")),
             Self::Clients(ClientConflict::Reserved { .. }) => Some("give it another id in [[clients]]".into()),
             Self::Clients(_) => {
                 Some("leave it to one of them in [[clients]]; what AdminService registered is changed there".into())

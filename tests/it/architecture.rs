@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &["domain"]),
     ("telemetry", &["config", "clock"]),
     ("verifier", &["domain"]),
-    ("vault", &["domain", "budget"]),
+    ("vault", &["domain", "config", "budget"]),
     ("store", &["domain", "vault", "clock", "budget"]),
     ("auth", &["domain", "verifier", "vault", "store", "clock", "budget"]),
     ("tls", &["domain", "config", "clock"]),
