@@ -12,10 +12,13 @@
 )]
 
 mod home;
+pub mod pgbouncer;
 mod ports;
 pub mod postgres;
 mod process;
 mod programs;
+pub mod proxy;
+pub mod redis;
 
 pub use ports::port;
 

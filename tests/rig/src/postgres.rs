@@ -170,6 +170,11 @@ impl Postgres {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
+    #[cfg(test)]
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
     fn create(settings: &[(&str, &str)]) -> Self {
         let server = Self::empty();
         let data = server.data();
