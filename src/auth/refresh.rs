@@ -57,10 +57,10 @@ impl Auth {
         }
         for _ in 0..ATTEMPTS {
             // Whichever engine is away: the other one is not waited for.
-            let (found, standing) = tokio::try_join!(
-                async { Ok(self.sessions.get(presented.user, presented.session).await?) },
-                async { Ok::<_, AuthError>(self.store.standing(presented.user, presented.session).await?) },
-            )?;
+            let (found, standing) =
+                tokio::try_join!(async { Ok(self.sessions.get(presented.user, presented.session).await?) }, async {
+                    Ok::<_, AuthError>(self.store.standing(presented.user, presented.session).await?)
+                },)?;
             let stored = match found {
                 Found::Session(stored) => stored,
                 Found::Absent => return Err(AuthError::SessionEnded(why_absent(call, &presented, &standing))),

@@ -59,7 +59,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("argon2", &["auth"]),
     ("chacha20poly1305", &["vault"]),
     ("jsonwebtoken", &["verifier", "auth"]),
-    ("tokio", &["store", "vault", "auth", "tls", "listener", "grpc", "http", "app", "cli", "main", "readiness", "budget"]),
+    (
+        "tokio",
+        &["store", "vault", "auth", "tls", "listener", "grpc", "http", "app", "cli", "main", "readiness", "budget"],
+    ),
     ("async_trait", &["vault", "store", "grpc"]),
 ];
 
