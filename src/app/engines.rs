@@ -11,13 +11,14 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Postgres, Profile, SecretSource};
 use crate::store::{ConnectError, PostgresSettings, ServerFacts, Store};
 use crate::vault::Vault;
-use crate::vault::redis::{Concern, RedisSettings, RedisVault, faults};
+use crate::vault::redis::{self, Facts, RedisSettings, RedisVault};
 
 /// How long a server that is not there yet is waited for: it may be starting beside us.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// How long Redis has to answer before the start goes on without it.
-const REDIS_WAIT_MAX: Duration = Duration::from_secs(3);
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long Redis is waited for before the start goes on without it.
+const REDIS_WAIT: Duration = Duration::from_secs(2);
+const JUDGE_EVERY: Duration = Duration::from_mins(10);
 
 /// Opens the store, makes an embedded one that is missing, and brings the tables up to date where that is asked for.
 pub(super) async fn store(config: &Config, clock: Clock) -> Result<Store, StartError> {
@@ -43,54 +44,63 @@ pub(super) async fn migrate(server: &Postgres) -> Result<(i64, i64), StartError>
     Ok(Store::migrate(&settings).await?)
 }
 
-/// What may expire is kept where the settings say; and where that is, if not in the store. Whether Redis answers keeps
-/// nobody from starting: all that needs no session works without it.
+/// What may expire is kept where the settings say. Redis may be away at the start, and is then judged when it comes.
 pub(super) async fn vault(
     config: &Config,
     store: &Store,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> Result<(Arc<dyn Vault>, Option<String>), StartError> {
-    let redis = match &config.vault {
-        config::Vault::Store => return Ok((Arc::new(store.vault()), None)),
-        config::Vault::Redis(redis) => redis,
+) -> Result<Arc<dyn Vault>, StartError> {
+    let settings = match &config.vault {
+        config::Vault::Store => return Ok(Arc::new(store.vault())),
+        config::Vault::Redis(settings) => RedisSettings::open(settings)?,
     };
-    let settings = RedisSettings::open(redis)?;
-    let place = settings.place();
-    let vault = RedisVault::connect(settings, tasks, stop)?;
-    if tokio::time::timeout(REDIS_WAIT_MAX, vault.connected()).await.is_ok() {
-        judge(&vault, config.profile).await?;
-    } else {
-        tracing::warn!(vault = place, "starting without Redis: nobody can sign in or refresh until it answers");
-        let (vault, profile, stop) = (vault.clone(), config.profile, stop.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = vault.connected() => {}
-                () = stop.cancelled() => return,
+    let redis = RedisVault::connect(settings, tasks, stop)?;
+    let judged_at_start = match tokio::time::timeout(REDIS_WAIT, redis.connected()).await {
+        Ok(()) => match redis.inspect().await {
+            Ok(facts) => {
+                judge(&facts, config.profile)?;
+                true
             }
-            // Too late to refuse: others may be signed in by now.
-            if let Err(why) = judge(&vault, profile).await {
-                tracing::error!(%why, "Redis is not fit for sessions");
+            Err(why) => {
+                tracing::warn!(%why, "Redis does not say how it is set up");
+                false
             }
-        });
-    }
-    Ok((Arc::new(vault), Some(place)))
+        },
+        Err(_elapsed) => {
+            tracing::warn!("Redis is away: nobody can sign in or refresh until it is there; verdicts go on");
+            false
+        }
+    };
+    tasks.spawn(watch(redis.clone(), judged_at_start, config.profile, stop.clone()));
+    Ok(Arc::new(redis))
 }
 
-/// Says what should be otherwise with Redis. Production does not begin to trust it with sessions that it may forget.
-async fn judge(vault: &RedisVault, profile: Profile) -> Result<(), StartError> {
-    let facts = match vault.inspect().await {
-        Ok(facts) => facts,
-        Err(why) => {
-            tracing::warn!(%why, "Redis does not tell what it is");
-            return Ok(());
+/// Judges Redis again from time to time, since its settings change without us, and a fail-over leads to another server.
+async fn watch(redis: RedisVault, mut judged: bool, profile: Profile, stop: CancellationToken) {
+    loop {
+        let pause = if judged { JUDGE_EVERY } else { ASK_EVERY };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
         }
-    };
-    for Concern { is_grave, wrong, right } in faults(&facts) {
-        if is_grave && profile == Profile::Production {
-            return Err(StartError::Vault { wrong, right });
+        if let Ok(facts) = redis.inspect().await {
+            judged = true;
+            // A service that runs is not ended by it.
+            if let Err(why) = judge(&facts, profile) {
+                tracing::error!(%why, "Redis is set up so that sessions or the end of one may be lost");
+            }
         }
-        tracing::warn!(wrong, right, "Redis should be otherwise");
+    }
+}
+
+/// Tells of what should be otherwise; the grave ones keep production from starting.
+fn judge(facts: &Facts, profile: Profile) -> Result<(), StartError> {
+    for concern in redis::faults(facts) {
+        if concern.is_grave && profile == Profile::Production {
+            return Err(StartError::Redis { wrong: concern.wrong, right: concern.right });
+        }
+        tracing::warn!(wrong = concern.wrong, right = concern.right, "Redis should be set up otherwise");
     }
     Ok(())
 }
@@ -101,6 +111,19 @@ pub(super) fn place(config: &Config, store: &Store) -> StorePlace {
         (config::Store::Sqlite { path }, _) => StorePlace::File(path.clone()),
         (config::Store::Postgres(_), facts) => {
             StorePlace::Server(facts.map(|facts| facts.server.clone()).unwrap_or_default())
+        }
+    }
+}
+
+/// Where sessions are kept, if not in the store.
+pub(super) fn vault_place(config: &Config) -> Option<String> {
+    match &config.vault {
+        config::Vault::Store => None,
+        config::Vault::Redis(settings) => {
+            // Opened before, or there would be nothing to tell of.
+            let url = RedisSettings::open(settings).ok()?.url;
+            let hosts: Vec<String> = url.hosts().iter().map(ToString::to_string).collect();
+            Some(format!("Redis {}", hosts.join(", ")))
         }
     }
 }

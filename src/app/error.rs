@@ -29,10 +29,10 @@ pub enum StartError {
     Connect(#[from] ConnectError),
     #[error("{setting} cannot be used: {wrong}")]
     EngineSecret { setting: &'static str, wrong: String },
-    #[error("the vault cannot be used: {0}")]
-    Redis(#[from] RedisError),
-    #[error("the vault cannot be trusted with sessions: {wrong}")]
-    Vault { wrong: String, right: &'static str },
+    #[error(transparent)]
+    RedisSettings(#[from] RedisError),
+    #[error("Redis is not fit to keep sessions: {wrong}")]
+    Redis { wrong: String, right: &'static str },
     #[error("{what} works on the embedded store, and the settings name PostgreSQL")]
     NotEmbedded { what: &'static str },
     #[error("the store failed: {0}")]
@@ -85,7 +85,6 @@ impl StartError {
             Self::Clients(ClientConflict::AlsoStored { id }) => Some(format!(
                 "take it out of [[clients]], or start without it and delete the other:  postern admin clients delete {id}"
             )),
-            Self::Vault { right, .. } => Some(format!("set there: {right}")),
             Self::Clients(ClientConflict::Reserved { .. }) => Some("give it another id in [[clients]]".into()),
             Self::Clients(_) => {
                 Some("leave it to one of them in [[clients]]; what AdminService registered is changed there".into())
@@ -95,6 +94,7 @@ impl StartError {
                  printf 'pcs_%s' \"$(openssl rand 32 | basenc --base64url | tr -d =)\""
                     .into(),
             ),
+            Self::Redis { right, .. } => Some((*right).to_owned()),
             Self::MasterKeyInUse { .. } => Some(
                 "put its line back, start, and see `postern master-key status`: it says when a key is needed no more"
                     .into(),

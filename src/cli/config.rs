@@ -25,7 +25,7 @@ async fn check(args: &ConfigCheckArgs) -> Result<Answer, Failure> {
         Err(error) => return Err(Failure::local(error.to_string())),
     };
     match app::check(&loaded.config).await {
-        Ok(found) => Ok(sound(&loaded, found)),
+        Ok(found) => Ok(sound(&loaded, &found)),
         Err(error) => {
             let failure = Failure::local(error.to_string());
             Err(error.hints().into_iter().fold(failure, Failure::advise))
@@ -43,7 +43,7 @@ fn fault(fault: &Fault) -> Value {
     json!({ "source": source.to_string(), "key": key, "wrong": wrong, "right": right })
 }
 
-fn sound(loaded: &Loaded, found: Found) -> Answer {
+fn sound(loaded: &Loaded, found: &Found) -> Answer {
     let Loaded { settings, warnings, .. } = loaded;
     let set = || settings.iter().filter(|setting| !setting.value.is_empty());
     let mut table = Table::new(&["SETTING", "VALUE", "FROM"]);

@@ -7,7 +7,9 @@
 mod calls;
 mod contract;
 mod engines;
+mod growth;
 mod load;
+mod start;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +20,7 @@ use postern::proto::auth::v1 as pb;
 use tonic::Code;
 
 use crate::support::{PASSWORD, Server, login_request, metadata, reason, verdict};
-use calls::{Answered, CLIENT, GUEST, KIM, People, Rpc, call, every_rpc, is_well, says_when};
+use calls::{Answered, CLIENT, GUEST, KIM, People, ROLE, Rpc, call, every_rpc, is_well, says_when};
 use contract::{Away, Fate, fate};
 use engines::{Engines, MAX_STALENESS, POOL_SIZE, WAYS, Way};
 use load::Load;
@@ -251,6 +253,8 @@ impl Cast {
             ward = admin.create_user(request).await.unwrap().user.unwrap().id;
         }
         let client = admin::Client { id: CLIENT.to_owned(), ..Default::default() };
+        let role = admin::Role { id: ROLE.to_owned(), ..Default::default() };
+        admin.put_role(admin::PutRoleRequest { role: Some(role) }).await.unwrap();
         admin.create_client(admin::CreateClientRequest { client: Some(client), with_secret: true }).await.unwrap();
         Self { ward }
     }

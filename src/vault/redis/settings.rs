@@ -116,7 +116,7 @@ impl Recipe {
         PerformanceConfig { default_command_timeout: COMMAND_TIME, ..PerformanceConfig::default() }
     }
 
-    pub(super) fn connection(&self) -> ConnectionConfig {
+    pub(super) fn connection() -> ConnectionConfig {
         ConnectionConfig {
             connection_timeout: CONNECT_TIME,
             internal_command_timeout: CONNECT_TIME,

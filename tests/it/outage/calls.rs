@@ -44,7 +44,6 @@ pub(super) struct Answered {
     pub(super) reason: String,
     pub(super) status: Status,
     pub(super) took: Duration,
-    pub(super) body: Vec<u8>,
 }
 
 /// Who and what the calls are about.
@@ -82,8 +81,7 @@ fn bytes(message: &impl Message) -> Vec<u8> {
 fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
     let ward = people.ward.clone();
     let nobody = "01890000-0000-7000-8000-000000000000".to_owned();
-    let role =
-        || admin::Role { id: "outage-probe".into(), patterns: vec!["outage:probe".into()], ..Default::default() };
+    let role = || admin::Role { id: ROLE.into(), patterns: vec!["outage:probe".into()], ..Default::default() };
     let client = |id: String| admin::Client { id, display_name: fresh("probe"), ..Default::default() };
     let mask = |path: &str| Some(prost_types::FieldMask { paths: vec![path.to_owned()] });
     match rpc.name.as_str() {
@@ -127,7 +125,7 @@ fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
             bytes(&admin::SetPasswordRequest { id: ward, password: PASSWORD.to_owned(), ..Default::default() })
         }
         "PutRole" => bytes(&admin::PutRoleRequest { role: Some(role()) }),
-        "GetRole" => bytes(&admin::GetRoleRequest { id: "postern.admin".into() }),
+        "GetRole" => bytes(&admin::GetRoleRequest { id: ROLE.into() }),
         "ListRoles" => bytes(&admin::ListRolesRequest::default()),
         "DeleteRole" => bytes(&admin::DeleteRoleRequest { id: "outage-nothing".into(), force: false }),
         "ApplyPolicy" => {
@@ -168,7 +166,9 @@ fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
     }
 }
 
+/// Are there.
 pub(super) const CLIENT: &str = "outage-client";
+pub(super) const ROLE: &str = "outage-probe";
 
 /// What an RPC answers while all is well: done, or that there was nothing to do.
 pub(super) fn is_well(rpc: &Rpc, code: Code) -> bool {
@@ -203,7 +203,7 @@ pub(super) async fn call(server: &Server, rpc: &Rpc, people: &People) -> Answere
     let answer = raw::call(&server.channel, &path, headers, body).await.unwrap();
     let took = began.elapsed();
     let status = answer.status();
-    Answered { code: answer.code, reason: reason(&status), status, took, body: answer.body.to_vec() }
+    Answered { code: answer.code, reason: reason(&status), status, took }
 }
 
 /// An outage as a caller must see it: when to come back, in both ways that callers read.

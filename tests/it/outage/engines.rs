@@ -1,5 +1,6 @@
 //! Engines of a test's own with a network between that fails, and a server on them.
 
+use std::process::Command;
 use std::time::Duration;
 
 use postern::config::{self, Config, SecretSource, Store, Vault};
@@ -9,6 +10,7 @@ use postern_rig::redis::{Flavour, Redis};
 use secrecy::SecretString;
 
 use super::contract::Away;
+use crate::binary::Place;
 use crate::support::quick;
 
 /// The least that may be set.
@@ -77,6 +79,14 @@ impl Engines {
                 });
             }
         }
+    }
+
+    /// The program, on PostgreSQL alone.
+    pub(super) fn command(&self, place: &Place) -> Command {
+        let any = "127.0.0.1:0";
+        let mut command = place.command_with(&["--data", "data", "--listen.grpc", any, "--listen.operations", any]);
+        command.env("POSTERN__STORE__POSTGRES__URL__VALUE", &self.url);
+        command
     }
 
     /// Takes engines away; all is so when this returns.

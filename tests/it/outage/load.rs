@@ -31,6 +31,13 @@ pub(super) struct Load {
     seen: Arc<Seen>,
     people: JoinSet<pb::TokenPair>,
     watches: JoinSet<()>,
+    lateness: Lateness,
+}
+
+/// How late the machine is by itself: what the server cannot be blamed for.
+pub(super) struct Lateness {
+    worst: Arc<AtomicU64>,
+    _watch: JoinSet<()>,
 }
 
 #[derive(Default)]
@@ -39,8 +46,6 @@ struct Seen {
     unavailable: AtomicU64,
     /// Of all refusals, in microseconds.
     slowest: AtomicU64,
-    /// How late the machine was at most.
-    lateness: AtomicU64,
     login_serves: AtomicBool,
     wrong: Mutex<Vec<String>>,
 }
@@ -57,15 +62,14 @@ impl Load {
             people.spawn(live(server.client(), number, tokens, running, seen));
         }
         let mut watches = JoinSet::new();
-        watches.spawn(watch_time(Arc::clone(&running), Arc::clone(&seen)));
         watches.spawn(watch_probes(server.operations, Arc::clone(&running), Arc::clone(&seen)));
         watches.spawn(watch_health(server.channel.clone(), Arc::clone(&running), Arc::clone(&seen)));
-        Self { running, seen, people, watches }
+        Self { running, seen, people, watches, lateness: Lateness::watch() }
     }
 
     /// How much later than it should anything may be by the machine's fault, since this was asked last.
     pub(super) fn lateness(&self) -> Duration {
-        Duration::from_micros(self.seen.lateness.swap(0, Ordering::Relaxed)) + GRAIN
+        self.lateness.take()
     }
 
     pub(super) fn login_serves(&self) -> bool {
@@ -171,13 +175,32 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap()
 }
 
+impl Lateness {
+    /// Until this value goes.
+    pub(super) fn watch() -> Self {
+        let worst = Arc::new(AtomicU64::new(0));
+        let mut watch = JoinSet::new();
+        watch.spawn(watch_time(Arc::clone(&worst)));
+        Self { worst, _watch: watch }
+    }
+
+    /// The worst since this was asked last.
+    fn take(&self) -> Duration {
+        Duration::from_micros(self.worst.swap(0, Ordering::Relaxed)) + GRAIN
+    }
+
+    pub(super) fn end(self) -> Duration {
+        self.take()
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "measures the machine")]
-async fn watch_time(running: Arc<AtomicBool>, seen: Arc<Seen>) {
+async fn watch_time(worst: Arc<AtomicU64>) {
     const TICK: Duration = Duration::from_millis(5);
-    while running.load(Ordering::Relaxed) {
+    loop {
         let began = Instant::now();
         tokio::time::sleep(TICK).await;
-        seen.lateness.fetch_max(micros(began.elapsed().saturating_sub(TICK)), Ordering::Relaxed);
+        worst.fetch_max(micros(began.elapsed().saturating_sub(TICK)), Ordering::Relaxed);
     }
 }
 

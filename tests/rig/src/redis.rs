@@ -367,4 +367,14 @@ mod tests {
         server.resume();
         assert!(waiting.wait().unwrap().success());
     }
+    #[test]
+    fn over_tls_only_the_encrypted_are_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let [certificate, key] = crate::certificate(directory.path());
+        let server = Redis::start_tls(&certificate, &key, &certificate);
+        assert!(server.url().starts_with("rediss://"));
+        assert_eq!(server.cli(&["ping"]), "PONG");
+        let plain = Command::new(cli()).args(["-e", "-p", &server.port().to_string(), "ping"]).output().unwrap();
+        assert!(!plain.status.success(), "{plain:?}");
+    }
 }
