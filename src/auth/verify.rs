@@ -15,9 +15,15 @@ pub struct Decided {
 }
 
 impl Auth {
+    /// Refuses all while this replica has not heard of changes for too long.
+    pub fn demand_news(&self) -> Result<(), AuthError> {
+        self.verifier.freshness(self.clock.moment())?;
+        Ok(())
+    }
+
     /// The keys that verify, as a JWKS. Refused where `Verify` would be: a view too old may have missed that a key leaked.
     pub fn public_keys(&self) -> Result<String, AuthError> {
-        self.verifier.freshness(self.clock.moment())?;
+        self.demand_news()?;
         Ok(self.keyring.jwks(self.clock.now()))
     }
 
