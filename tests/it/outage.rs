@@ -23,7 +23,7 @@ use crate::support::{PASSWORD, Server, login_request, metadata, reason, verdict}
 use calls::{Answered, CLIENT, GUEST, KIM, People, ROLE, Rpc, call, every_rpc, is_well, says_when};
 use contract::{Away, Fate, fate};
 use engines::{Engines, MAX_STALENESS, POOL_SIZE, WAYS, Way};
-use load::Load;
+use load::{Lateness, Load};
 
 pub(crate) use contract::table;
 
@@ -54,6 +54,31 @@ async fn every_rpc_keeps_the_outage_contract_on_postgres_alone() {
     let mut engines = Engines::start(false);
     let server = Server::start_with(engines.settings()).await;
     keeps_the_contract(&mut engines, &server, &[Away::Postgres]).await;
+}
+
+/// No statement takes long, but a call has several.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_many_slow_steps_ends_in_time() {
+    let engines = Engines::start(false);
+    let server = Server::start_with(engines.settings()).await;
+    let people = Cast::new(&server).await.people(&server).await;
+    let rpcs: Vec<Rpc> = every_rpc().into_iter().filter(|rpc| rpc.name != "EndAllSessions").collect();
+    engines.slow(Duration::from_millis(250));
+    let lateness = Lateness::watch();
+    let answers = futures(rpcs.iter().map(|rpc| async { (rpc, call(&server, rpc, &people).await) })).await;
+    let margin = lateness.end();
+    for (rpc, answered) in &answers {
+        assert!(answered.took <= REFUSED_WITHIN + margin, "with {margin:?}: {} {answered:?}", rpc.name);
+        let refused = answered.code == Code::Unavailable;
+        assert!(refused || is_well(rpc, answered.code), "{} {answered:?}", rpc.name);
+    }
+    // Half a second for each question: a change has more of them than fit.
+    let refused = answers.iter().filter(|(_, answered)| answered.code == Code::Unavailable).count();
+    assert!(refused > 5, "{refused}");
+    engines.slow(Duration::ZERO);
+    #[expect(clippy::disallowed_methods, reason = "measures the server")]
+    let returned = Instant::now();
+    all_well_again(&server, &people, &rpcs, returned).await;
 }
 
 async fn keeps_the_contract(engines: &mut Engines, server: &Server, outages: &[Away]) {
@@ -129,7 +154,10 @@ async fn one_outage(
             outcomes.insert(rpc.name.clone(), outcome(&answered));
         }
     }
-    assert!(!load.login_serves(), "{away:?} {way:?}: health of postern.login");
+    while load.login_serves() {
+        assert!(left.elapsed() < BACK_WITHIN * 4, "{away:?} {way:?}: health of postern.login");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     if away != Away::Redis {
         grown_stale(server, people, &rpcs, left, &mut outcomes).await;
     }
@@ -163,16 +191,20 @@ fn may_be_asked(rpc: &Rpc, away: Away) -> bool {
     rpc.name != "EndAllSessions" || away != Away::Redis
 }
 
-/// What is to be refused all at once; what is to work one by one, since changes stand in line.
+/// What is to be refused all at once, and beside it what is to work one by one, since changes stand in line.
 async fn ask_all(server: &Server, people: &People, rpcs: &[Rpc], away: Away) -> Vec<(Rpc, Answered)> {
     let (refused, working): (Vec<&Rpc>, Vec<&Rpc>) =
         rpcs.iter().partition(|rpc| fate(&rpc.name, away) == Fate::Unavailable);
-    let mut answers = Vec::new();
-    for rpc in working {
-        answers.push((rpc.clone(), call(server, rpc, people).await));
-    }
     let asked = refused.iter().map(|rpc| async { ((*rpc).clone(), call(server, rpc, people).await) });
-    answers.extend(futures(asked).await);
+    let one_by_one = async {
+        let mut answers = Vec::new();
+        for rpc in working {
+            answers.push((rpc.clone(), call(server, rpc, people).await));
+        }
+        answers
+    };
+    let (mut answers, worked) = tokio::join!(futures(asked), one_by_one);
+    answers.extend(worked);
     answers
 }
 
@@ -213,22 +245,36 @@ async fn grown_stale(
     }
 }
 
-/// Asks until each RPC answers as ever; how long that took after the return.
-#[expect(clippy::disallowed_methods, reason = "measures the server")]
+/// Asks until each RPC answers as ever; how long that took after the return. Administration one by one: its changes stand in
+/// line.
 async fn all_well_again(server: &Server, people: &People, rpcs: &[Rpc], returned: Instant) -> Vec<(Rpc, Duration)> {
-    let back = rpcs.iter().filter(|rpc| rpc.name != "EndAllSessions").map(|rpc| async {
-        loop {
-            let answered = call(server, rpc, people).await;
-            let elapsed = returned.elapsed();
-            if is_well(rpc, answered.code) {
-                return (rpc.clone(), elapsed);
-            }
-            assert_eq!(answered.code, Code::Unavailable, "{}: {answered:?}", rpc.name);
-            assert!(elapsed < BACK_WITHIN * 4, "{} does not come back: {answered:?}", rpc.name);
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    let asked = rpcs.iter().filter(|rpc| rpc.name != "EndAllSessions");
+    let (administration, others): (Vec<&Rpc>, Vec<&Rpc>) = asked.partition(|rpc| rpc.service.contains("Admin"));
+    let one_by_one = async {
+        let mut back = Vec::new();
+        for rpc in administration {
+            back.push(well_again(server, people, rpc, returned).await);
         }
-    });
-    futures(back).await
+        back
+    };
+    let others = futures(others.into_iter().map(|rpc| well_again(server, people, rpc, returned)));
+    let (mut back, administration) = tokio::join!(others, one_by_one);
+    back.extend(administration);
+    back
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures the server")]
+async fn well_again(server: &Server, people: &People, rpc: &Rpc, returned: Instant) -> (Rpc, Duration) {
+    loop {
+        let answered = call(server, rpc, people).await;
+        let elapsed = returned.elapsed();
+        if is_well(rpc, answered.code) {
+            return (rpc.clone(), elapsed);
+        }
+        assert_eq!(answered.code, Code::Unavailable, "{}: {answered:?}", rpc.name);
+        assert!(elapsed < BACK_WITHIN * 4, "{} does not come back: {answered:?}", rpc.name);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// The users of a server, and who is to answer for what.

@@ -106,6 +106,11 @@ impl Engines {
         }
     }
 
+    /// Makes everything on its way to and from PostgreSQL take so long.
+    pub(super) fn slow(&self, by: Duration) {
+        self.postgres_network.set(if by.is_zero() { Mode::Pass } else { Mode::Delay(by) });
+    }
+
     pub(super) fn come_back(&mut self, away: Away, way: Way) {
         if way != Way::Stopped {
             self.networks(away).iter().for_each(|network| network.set(Mode::Pass));
