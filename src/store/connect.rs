@@ -127,6 +127,9 @@ impl Store {
     /// As [`Store::connect`]; a step that failed leaves nothing behind.
     pub async fn migrate(settings: &PostgresSettings) -> Result<(i64, i64), ConnectError> {
         let facts = Self::look_at(settings).await?;
+        if facts.schema == facts.newest_schema {
+            return Ok((facts.schema, facts.newest_schema));
+        }
         let failed =
             |source: Box<dyn StdError + Send + Sync>| ConnectError::Migration { server: facts.server.clone(), source };
         let mut connection = enter(settings).await?;
