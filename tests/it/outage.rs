@@ -63,22 +63,23 @@ async fn a_call_of_many_slow_steps_ends_in_time() {
     let server = Server::start_with(engines.settings()).await;
     let people = Cast::new(&server).await.people(&server).await;
     let rpcs: Vec<Rpc> = every_rpc().into_iter().filter(|rpc| rpc.name != "EndAllSessions").collect();
-    engines.slow(Duration::from_millis(250));
+    let ask = || futures(rpcs.iter().map(async |rpc| (rpc, call(&server, rpc, &people).await)));
+    // So that there are connections.
+    ask().await;
+    engines.slow(Duration::from_millis(150));
     let lateness = Lateness::watch();
-    let answers = futures(rpcs.iter().map(|rpc| async { (rpc, call(&server, rpc, &people).await) })).await;
+    let answers = ask().await;
     let margin = lateness.end();
     for (rpc, answered) in &answers {
         assert!(answered.took <= REFUSED_WITHIN + margin, "with {margin:?}: {} {answered:?}", rpc.name);
         let refused = answered.code == Code::Unavailable;
         assert!(refused || is_well(rpc, answered.code), "{} {answered:?}", rpc.name);
     }
-    // Half a second for each question: a change has more of them than fit.
+    // 300 ms for each question: a change has more of them than fit.
     let refused = answers.iter().filter(|(_, answered)| answered.code == Code::Unavailable).count();
     assert!(refused > 5, "{refused}");
     engines.slow(Duration::ZERO);
-    #[expect(clippy::disallowed_methods, reason = "measures the server")]
-    let returned = Instant::now();
-    all_well_again(&server, &people, &rpcs, returned).await;
+    all_well_again(&server, &people, &rpcs).await;
 }
 
 async fn keeps_the_contract(engines: &mut Engines, server: &Server, outages: &[Away]) {
@@ -171,19 +172,17 @@ async fn one_outage(
     );
 
     engines.come_back(away, way);
-    let returned = Instant::now();
-    for (rpc, back) in all_well_again(server, people, &rpcs, returned).await {
+    let (all, health) = tokio::join!(all_well_again(server, people, &rpcs), login_serves(load));
+    let margin = load.lateness();
+    assert!(health <= BACK_WITHIN + margin, "{away:?} {way:?}: postern.login after {health:?}, with {margin:?}");
+    for (rpc, back) in all {
+        assert!(back <= BACK_WITHIN + margin, "{away:?} {way:?}: {} after {back:?}, with {margin:?}", rpc.name);
         let outcome = outcomes.remove(&rpc.name).unwrap();
         let worst = worst[&rpc.name];
         let entry = measured.entry((rpc.name.clone(), name(away)));
         let row = entry.or_insert(Measured { outcome, worst: Duration::ZERO, back: Duration::ZERO });
         (row.worst, row.back) = (row.worst.max(worst), row.back.max(back));
     }
-    while !load.login_serves() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let (back, margin) = (returned.elapsed(), load.lateness());
-    assert!(back <= BACK_WITHIN + margin, "{away:?} {way:?}: back after {back:?}, {margin:?}");
 }
 
 /// It would end the sessions that are to live on.
@@ -199,7 +198,15 @@ async fn ask_all(server: &Server, people: &People, rpcs: &[Rpc], away: Away) -> 
     let one_by_one = async {
         let mut answers = Vec::new();
         for rpc in working {
-            answers.push((rpc.clone(), call(server, rpc, people).await));
+            let mut answered = call(server, rpc, people).await;
+            // By the fault of a slow machine, and not of the engine that is away.
+            for _ in 0..10 {
+                let other = if away == Away::Redis { "store" } else { "vault" };
+                if metadata(&answered.status, "engine") == other {
+                    answered = call(server, rpc, people).await;
+                }
+            }
+            answers.push((rpc.clone(), answered));
         }
         answers
     };
@@ -245,36 +252,47 @@ async fn grown_stale(
     }
 }
 
-/// Asks until each RPC answers as ever; how long that took after the return. Administration one by one: its changes stand in
-/// line.
-async fn all_well_again(server: &Server, people: &People, rpcs: &[Rpc], returned: Instant) -> Vec<(Rpc, Duration)> {
+/// Asks until each RPC answers as ever; how long that took, from the return or its first try after it. Administration is
+/// asked one by one: its changes stand in line.
+async fn all_well_again(server: &Server, people: &People, rpcs: &[Rpc]) -> Vec<(Rpc, Duration)> {
     let asked = rpcs.iter().filter(|rpc| rpc.name != "EndAllSessions");
     let (administration, others): (Vec<&Rpc>, Vec<&Rpc>) = asked.partition(|rpc| rpc.service.contains("Admin"));
     let one_by_one = async {
         let mut back = Vec::new();
         for rpc in administration {
-            back.push(well_again(server, people, rpc, returned).await);
+            back.push(well_again(server, people, rpc).await);
         }
         back
     };
-    let others = futures(others.into_iter().map(|rpc| well_again(server, people, rpc, returned)));
-    let (mut back, administration) = tokio::join!(others, one_by_one);
+    let (mut back, administration) =
+        tokio::join!(futures(others.into_iter().map(|rpc| well_again(server, people, rpc))), one_by_one);
     back.extend(administration);
     back
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures the server")]
-async fn well_again(server: &Server, people: &People, rpc: &Rpc, returned: Instant) -> (Rpc, Duration) {
+async fn well_again(server: &Server, people: &People, rpc: &Rpc) -> (Rpc, Duration) {
+    let asked = Instant::now();
     loop {
         let answered = call(server, rpc, people).await;
-        let elapsed = returned.elapsed();
         if is_well(rpc, answered.code) {
-            return (rpc.clone(), elapsed);
+            return (rpc.clone(), asked.elapsed());
         }
         assert_eq!(answered.code, Code::Unavailable, "{}: {answered:?}", rpc.name);
-        assert!(elapsed < BACK_WITHIN * 4, "{} does not come back: {answered:?}", rpc.name);
+        assert!(asked.elapsed() < BACK_WITHIN * 4, "{} does not come back: {answered:?}", rpc.name);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// How long until health says so.
+#[expect(clippy::disallowed_methods, reason = "measures the server")]
+async fn login_serves(load: &Load) -> Duration {
+    let returned = Instant::now();
+    while !load.login_serves() {
+        assert!(returned.elapsed() < BACK_WITHIN * 4, "postern.login does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    returned.elapsed()
 }
 
 /// The users of a server, and who is to answer for what.
