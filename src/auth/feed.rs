@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::clients::Clients;
 use crate::auth::error::AuthError;
 use crate::auth::keyring::Keyring;
+use crate::budget;
 use crate::clock::Clock;
 use crate::domain::change::{Change, Cursor, EndedSession, PrincipalState, RETENTION, Revision};
 use crate::domain::id::{PrincipalId, SessionId, UserId};
@@ -62,7 +63,7 @@ impl Feed {
         let mut head = self.head.clone();
         let seen = head.wait_for(|head| *head >= revision.id);
         // Late is not wrong: the change is durable, and the poll brings it.
-        if tokio::time::timeout(CATCH_UP_MAX, seen).await.is_err() {
+        if tokio::time::timeout_at(budget::until(CATCH_UP_MAX), seen).await.is_err() {
             tracing::warn!(change.id = revision.id, "a change is committed but not yet seen by this replica");
         }
     }

@@ -56,11 +56,11 @@ impl Auth {
             return Err(AuthError::SessionEnded(End { cause: EndCause::Idle, time: idle_end }));
         }
         for _ in 0..ATTEMPTS {
-            let (found, standing) = tokio::join!(
-                self.sessions.get(presented.user, presented.session),
-                self.store.standing(presented.user, presented.session),
-            );
-            let (found, standing) = (found?, standing?);
+            // Whichever engine is away: the other one is not waited for.
+            let (found, standing) =
+                tokio::try_join!(async { Ok(self.sessions.get(presented.user, presented.session).await?) }, async {
+                    Ok::<_, AuthError>(self.store.standing(presented.user, presented.session).await?)
+                },)?;
             let stored = match found {
                 Found::Session(stored) => stored,
                 Found::Absent => return Err(AuthError::SessionEnded(why_absent(call, &presented, &standing))),
@@ -100,6 +100,7 @@ impl Auth {
         Err(AuthError::Unavailable {
             engine: crate::auth::error::Engine::Vault,
             source: "the session's record changed under every attempt".into(),
+            begun: true,
         })
     }
 

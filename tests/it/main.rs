@@ -35,6 +35,7 @@ mod hostile;
 mod keys;
 mod login;
 mod mtls;
+mod outage;
 mod rbac;
 mod refresh;
 mod sessions;
