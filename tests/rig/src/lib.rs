@@ -1,8 +1,4 @@
 //! Private engines for tests: servers on free ports in temporary directories, and a network between that fails on command.
-<<<<<<< HEAD
-
-pub mod postgres;
-=======
 //!
 //! Plain blocking code, for tests with and without a runtime. Servers and directories are gone when the test process is,
 //! however it ended. A program that is not installed is a panic that says what to install, and never a skipped test.
@@ -49,4 +45,3 @@ fn tail(text: &str) -> &str {
     let start = text.lines().rev().take(20).map(|line| line.len() + 1).sum::<usize>();
     &text[text.len().saturating_sub(start)..]
 }
->>>>>>> rig
