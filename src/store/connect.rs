@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::store::engine::{Manager, Pool};
+use crate::store::engine::{Manager, Pool, query_scalar};
 use crate::store::migrations::{self, Schema};
-use crate::store::{Engine, Store};
+use crate::store::{Engine, Store, StoreError};
 
 /// The oldest that is tested.
 const SERVER_MIN: i32 = 150_000;
@@ -121,6 +121,15 @@ impl Store {
         })
     }
 
+    /// Whether an acknowledged revocation waits for a standby; an embedded store has nowhere to fail over to.
+    pub async fn has_synchronous_standby(&self) -> Result<Option<bool>, StoreError> {
+        const ASK: &str = "SELECT current_setting('synchronous_standby_names') <> ''";
+        match &self.engine {
+            Engine::Sqlite => Ok(None),
+            Engine::Postgres { .. } => Ok(Some(query_scalar(ASK).fetch_one(&self.reader).await?)),
+        }
+    }
+
     /// Brings the schema up to date, one process at a time; answers from which version to which.
     ///
     /// # Errors
@@ -156,7 +165,7 @@ impl Store {
 
 async fn look(connection: &mut PgConnection, server: &str) -> Result<ServerFacts, ConnectError> {
     const FACTS: &str = "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), \
-        current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') NOT IN ('off', 'local'), \
+        current_setting('synchronous_standby_names') <> '', \
         to_regclass('_sqlx_migrations') IS NOT NULL, \
         coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)";
     const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
