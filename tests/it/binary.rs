@@ -15,7 +15,11 @@ use tonic::transport::Channel;
 use crate::support::connect;
 
 /// A place for a data directory. The program runs there, so that it finds no settings of ours.
-pub(crate) struct Place(TempDir);
+pub(crate) struct Place {
+    folder: TempDir,
+    /// Where the store is, if not in the data directory.
+    postgres: Option<String>,
+}
 
 /// A server that serves. Killed with this value.
 pub(crate) struct Running {
@@ -33,15 +37,20 @@ pub(crate) struct Refused {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self { folder: tempfile::tempdir().unwrap(), postgres: None }
+    }
+
+    /// The store is a database, and of the data directory only the master key is left.
+    pub(crate) fn on_postgres(url: &str) -> Self {
+        Self { postgres: Some(url.to_owned()), ..Self::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.0.path().join("data")
+        self.folder.path().join("data")
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -86,6 +95,9 @@ impl Place {
 
     fn surroundings(&self, mut command: Command) -> Command {
         command.current_dir(self.path()).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+        if let Some(url) = &self.postgres {
+            command.env("POSTERN__STORE__POSTGRES__URL__VALUE", url);
+        }
         command
     }
 

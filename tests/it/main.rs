@@ -35,6 +35,7 @@ mod login;
 mod mtls;
 mod rbac;
 mod refresh;
+mod replicas;
 mod sessions;
 mod storage;
 mod tls;

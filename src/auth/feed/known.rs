@@ -92,15 +92,15 @@ impl Known {
     pub(super) fn missing_from(&self, changes: &[Change], at: Moment) -> Lost {
         let mut there = Self::default();
         there.learn(changes, at);
-        let sessions = self.sessions.iter().filter(|(id, (_, since))| {
-            since.is_within(LISTED_WITHIN, at) && !there.sessions.contains_key(id)
-        });
+        let sessions = self
+            .sessions
+            .iter()
+            .filter(|(id, (_, since))| since.is_within(LISTED_WITHIN, at) && !there.sessions.contains_key(id));
         let states = self.states.values().filter(|(known, since)| {
             // A version that went back would be given again, for another state, and verifiers that know the old one
             // would pass over the new.
-            let is_lower = |stored: &PrincipalState| {
-                stored.floor.version < known.floor.version || stored.version < known.version
-            };
+            let is_lower =
+                |stored: &PrincipalState| stored.floor.version < known.floor.version || stored.version < known.version;
             match there.states.get(&known.id) {
                 Some((stored, _)) => is_lower(stored),
                 None => since.is_within(LISTED_WITHIN, at),

@@ -84,7 +84,11 @@ async fn nothing_is_too_much(engine: Engine) {
     assert_eq!(backup.number("SELECT count(*) FROM revocations").await, 350);
     let owner = backup.owner(kim).await;
     assert!(owner.version > granted.version && owner.roles_at == owner.version, "{owner:?}");
-    assert_eq!((owner.floor, owner.bindings.len()), (granted.floor, 0), "the grant is lost, and its tokens are told so");
+    assert_eq!(
+        (owner.floor, owner.bindings.len()),
+        (granted.floor, 0),
+        "the grant is lost, and its tokens are told so"
+    );
 }
 
 crate::store::testing::conformance![what_was_lost_is_restored, nothing_is_lowered, nothing_is_too_much,];

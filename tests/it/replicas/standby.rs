@@ -1,0 +1,141 @@
+//! A standby's word is old, and a process that slept has old news: neither counts as fresh (protocol F13).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern::app::{App, FirstPassword, StartError};
+use postern::clock::Clock;
+use postern::config::Config;
+use postern::proto::auth::v1 as pb;
+use postern::store::ConnectError;
+use postern_rig::postgres::Postgres;
+use rustix::process::{Pid, Signal, kill_process};
+use tonic::Code;
+
+use super::address::Address;
+use super::{ALLOW, PATIENCE, Site, Way, set, within};
+use crate::binary::Place;
+use crate::people::{kim, sign_in};
+use crate::support::{connect, login_request, reason, verdict};
+
+const STALENESS: Duration = Duration::from_secs(5);
+
+/// The rules of a server that soon admits that it knows nothing new.
+const IMPATIENT: Way = Way { pooler: false, max_staleness: STALENESS };
+
+async fn start(url: &str) -> Result<App, StartError> {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let mut config = Config::development_defaults(&dir.path().join("data"));
+    config.listen.grpc = "127.0.0.1:0".parse().unwrap();
+    config.listen.operations = "127.0.0.1:0".parse().unwrap();
+    set(&mut config, url, Way::default());
+    App::start(config, Clock::default(), FirstPassword::Show).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_waits_for_a_promotion_and_refuses_a_standby() {
+    let primary = Postgres::start();
+    let url = primary.create_database();
+    let (standby, mut other) = (primary.standby(), primary.standby());
+    let at = |server: &Postgres| url.replace(&format!(":{}/", primary.port()), &format!(":{}/", server.port()));
+    let (standby_url, other_url) = (at(&standby), at(&other));
+    let promote = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::task::spawn_blocking(move || {
+            other.promote();
+            other
+        })
+        .await
+        .unwrap()
+    };
+    let (refused, started, _promoted) = tokio::join!(start(&standby_url), start(&other_url), promote);
+    match refused.err().expect("it started on a standby") {
+        StartError::Connect(why @ ConnectError::Standby { .. }) => {
+            assert!(why.to_string().contains("is a standby; point the URL at the primary"), "{why}");
+        }
+        other => panic!("{other}"),
+    }
+    assert!(started.is_ok(), "{:?}", started.err());
+}
+
+/// As a service address that was led to the wrong one, or a pooler.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_led_to_a_standby_does_not_take_its_word() {
+    for pooler in [false, true] {
+        let primary = Postgres::start();
+        let url = primary.create_database();
+        let standby = primary.standby();
+        let address = Address::of(primary.port()).await;
+        let site = Site::start(&address.url(&url), 1, Way { pooler, ..IMPATIENT }).await;
+        let server = site.at(0);
+        let (_, tokens) = kim(server).await;
+        primary.wait_for(&standby);
+        let standing = std::panic::catch_unwind(|| standby.psql(&url, "select now from clock"));
+        assert!(standing.is_err(), "a standby has no time to give, whoever asks");
+
+        address.lead_to(standby.port());
+        let question = || pb::VerifyRequest { access_token: tokens.access_token.clone(), ..Default::default() };
+        within(PATIENCE, "the server says that it hears nothing", async || {
+            match server.verify_with(question()).await {
+                Ok(answer) => {
+                    assert_eq!(verdict(&answer), ALLOW);
+                    false
+                }
+                Err(status) => {
+                    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "NOT_FRESH"));
+                    true
+                }
+            }
+        })
+        .await;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            assert_eq!(reason(&server.verify_with(question()).await.unwrap_err()), "NOT_FRESH", "for good");
+        }
+        assert_eq!(server.refresh(&tokens.refresh_token).await.unwrap_err().code(), Code::Unavailable);
+        address.lead_to(primary.port());
+        within(PATIENCE, "back at the primary", async || server.verify_with(question()).await.is_ok()).await;
+        server.refresh(&tokens.refresh_token).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_suspended_refuses_until_it_has_read_again() {
+    let postgres = Postgres::shared();
+    let database = postgres.create_database();
+    let address = Address::of(postgres.port()).await;
+    let place = Place::on_postgres(&address.url(&database));
+    let mut command = place.command();
+    command.args(["--set", "feed.max_staleness=5s"]);
+    let running = place.try_start(command).await.unwrap();
+    let mut site = Site::of(&database, Way::default(), place.master_key());
+    site.servers.push(site.another().await);
+    let mut client = pb::auth_service_client::AuthServiceClient::new(connect(running.grpc).await);
+    kim(site.at(0)).await;
+    let tokens = sign_in(site.at(0)).await;
+    let question = || pb::VerifyRequest { access_token: tokens.access_token.clone(), ..Default::default() };
+    assert_eq!(verdict(&client.verify(question()).await.unwrap().into_inner()), ALLOW);
+    client.login(login_request("kim", crate::support::PASSWORD)).await.unwrap();
+
+    let process = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    site.at(0).logout(&tokens.refresh_token).await;
+    tokio::time::sleep(STALENESS + Duration::from_millis(500)).await;
+    // Awake, it reaches nobody whom it could ask.
+    address.lead_nowhere();
+    kill_process(process, Signal::CONT).unwrap();
+    for _ in 0..20 {
+        let status = client.verify(question()).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "NOT_FRESH"));
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    address.lead_to(postgres.port());
+    within(PATIENCE, "it has read again", async || match client.verify(question()).await {
+        Ok(answer) => {
+            assert_eq!(verdict(&answer.into_inner()), super::DEAD, "never what held before it slept");
+            true
+        }
+        Err(_) => false,
+    })
+    .await;
+}
