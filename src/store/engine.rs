@@ -54,10 +54,10 @@ impl Pool {
     /// A transaction that writes.
     pub(super) async fn begin_write(&self) -> Result<Connection, sqlx::Error> {
         // Whatever the server's default is, what was acknowledged is on disk, and on the synchronous standby if there is
-        // one. A lock that somebody holds for longer than this is an outage, and a transaction that we have lost sight
-        // of must not hold up those of others. All of it in one round trip, and for this transaction alone, since a
-        // pooler hands the connection to others.
-        const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
+        // one. A lock that somebody holds for longer than this is an outage, and a transaction that was left alone (its
+        // process is suspended, its network gone) must not hold up those of others for longer than a lease lasts. All of
+        // it in one round trip, and for this transaction alone, since a pooler hands the connection to others.
+        const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '2s'; \
             SELECT set_config('synchronous_commit', 'on', true) \
             WHERE current_setting('synchronous_commit') IN ('off', 'local')";
         Ok(match self {

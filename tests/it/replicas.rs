@@ -19,8 +19,9 @@ use postern::clock::Clock;
 use postern::config::{Config, Postgres, SecretSource, Store};
 use postern::domain::id::UserId;
 use postern::proto::auth::v1 as pb;
+use tonic::Code;
 
-use crate::support::{Server, verdict};
+use crate::support::{Answer, Server, verdict};
 
 /// Long past all that is promised; whoever waits for longer waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -130,6 +131,20 @@ async fn within(time: Duration, what: &str, mut is_so: impl AsyncFnMut() -> bool
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
     since.elapsed()
+}
+
+/// Asks again while a store does not answer in time, as an honest client does: on a busy machine that is no fault.
+async fn again<T>(mut call: impl AsyncFnMut() -> Answer<T>) -> T {
+    let since = now();
+    loop {
+        match call().await {
+            Ok(answer) => return answer,
+            Err(status) if status.code() == Code::Unavailable && since.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(status) => panic!("{status:?}"),
+        }
+    }
 }
 
 /// The user's floor and version, as the database has them.

@@ -37,7 +37,7 @@ async fn a_server_that_runs_on_writes_back_what_it_knew() {
     site.all_refuse(&ended.access_token).await;
     let (_, version) = marks(&postgres, &url, kim_id);
     // One goes on, the other comes back later.
-    site.servers.remove(0).stop().await;
+    site.servers.pop().unwrap().stop().await;
     postgres.restore(&backup);
     within(PATIENCE, "the end is written back", async || {
         number(&postgres, &url, "select count(*) from revocations") == 1
