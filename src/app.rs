@@ -80,18 +80,14 @@ impl App {
         }
 
         let store = engines::store(&config, clock.clone()).await?;
-        let vault = engines::vault(&config, &store);
+        let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
+        let vault = engines::vault(&config, &store, &background, &stop_background).await?;
         let (masters, master_key_created) = first_start::master_keys(&config, &store).await?;
         let issuer = first_start::issuer(&config, &store).await?;
         let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
         first_start::signing_key(&store, &keyring, &masters, config.keys.algorithm).await?;
 
-        let verifier = Arc::new(Verifier::new(Settings {
-            issuer: issuer.clone(),
-            max_staleness: config.feed.max_staleness,
-            serve_stale: config.feed.when_stale == WhenStale::Serve,
-            cache_bytes: CACHE_BYTES_DEFAULT,
-        }));
+        let verifier = verifier(&config, &issuer);
         let clients = Arc::new(clients::clients(&config, &issuer)?);
         clients.check(&store.clients().await?)?;
         let (feed, mut feed_task) = FeedTask::new(
@@ -114,8 +110,6 @@ impl App {
         let (audit, audit_task) = Audit::new(store.clone());
         let signing = keyring.signing_or_next(clock.now()).map_err(internal)?;
 
-        let background = TaskTracker::new();
-        let stop_background = CancellationToken::new();
         background.spawn(feed_task.run(stop_background.clone()));
         background.spawn(store.clone().listen(stop_background.clone()));
         background.spawn(audit_task.run(stop_background.clone()));
@@ -127,7 +121,8 @@ impl App {
 
         let auth = Arc::new(Auth {
             sessions: Sessions::new(Arc::clone(&vault), masters.sealer("session")),
-            challenges: Challenges::new(vault, masters.sealer("challenge")),
+            challenges: Challenges::new(Arc::clone(&vault), masters.sealer("challenge")),
+            vault,
             summaries: masters.sealer("summary"),
             clients,
             rules: Rules {
@@ -135,11 +130,7 @@ impl App {
                 late_repeats: config.refresh.late_repeats,
                 password_min_length: config.passwords.min_length,
                 jwks_max_age: JWKS_MAX_AGE,
-                keys: KeyRules {
-                    algorithm: config.keys.algorithm,
-                    wait: JWKS_MAX_AGE * 2 + config.feed.max_staleness,
-                    rotate_every: config.keys.rotate_every,
-                },
+                keys: key_rules(&config),
             },
             store,
             verifier,
@@ -288,6 +279,23 @@ async fn received(signal: &mut io::Result<Signal>) {
         }
         // Without a handler the signal ends the process by itself.
         Err(_) => std::future::pending().await,
+    }
+}
+
+fn verifier(config: &Config, issuer: &str) -> Arc<Verifier> {
+    Arc::new(Verifier::new(Settings {
+        issuer: issuer.to_owned(),
+        max_staleness: config.feed.max_staleness,
+        serve_stale: config.feed.when_stale == WhenStale::Serve,
+        cache_bytes: CACHE_BYTES_DEFAULT,
+    }))
+}
+
+fn key_rules(config: &Config) -> KeyRules {
+    KeyRules {
+        algorithm: config.keys.algorithm,
+        wait: JWKS_MAX_AGE * 2 + config.feed.max_staleness,
+        rotate_every: config.keys.rotate_every,
     }
 }
 

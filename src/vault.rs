@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::domain::time::Timestamp;
 
 pub mod challenges;
+pub mod redis;
 pub mod seal;
 pub mod sessions;
 
@@ -34,7 +35,10 @@ pub trait Vault: Send + Sync {
     /// Whether there was something.
     async fn remove(&self, slot: &Slot) -> Result<bool, VaultError>;
 
-    /// Keys and values of one partition, in the order of their keys.
+    /// Whether the engine answers now, in the little time that a probe has.
+    async fn ping(&self) -> Result<(), VaultError>;
+
+    /// Keys and values of one partition, in the order of their keys; of a kind that is listed.
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError>;
 }
 
@@ -61,6 +65,14 @@ impl Kind {
         match self {
             Self::Session => "session",
             Self::Challenge => "challenge",
+        }
+    }
+
+    /// Whether a partition is ever listed; only then an engine must know what it holds.
+    pub const fn is_listed(self) -> bool {
+        match self {
+            Self::Session => true,
+            Self::Challenge => false,
         }
     }
 }

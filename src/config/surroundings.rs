@@ -1,6 +1,8 @@
 //! The settings held against this machine: whether the files they name are there and private, and whether there is memory
 //! for what they ask. Reads, and never makes or changes anything; what a file holds is not told.
 
+mod redis;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,8 +11,9 @@ use std::path::Path;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use secrecy::ExposeSecret as _;
 
+pub(super) use self::redis::holds_a_password;
 use super::production::Judgement;
-use super::{Client, Config, Passwords, Postgres, Profile, SecretError, SecretSource, Store, Tls};
+use super::{Client, Config, Passwords, Postgres, Profile, SecretError, SecretSource, Store, Tls, Vault};
 use crate::domain::client::ClientSecret;
 
 /// What the process needs beside the memory of its hashing threads.
@@ -27,6 +30,9 @@ pub(super) fn judge(config: &Config) -> Judgement {
     }
     if let Store::Postgres(server) = &config.store {
         postgres(server, config.profile, &mut found);
+    }
+    if let Vault::Redis(server) = &config.vault {
+        redis::judge(server, config.profile, &mut found);
     }
     for (index, client) in config.clients.iter().enumerate() {
         secrets(index, client, &mut found);
@@ -70,14 +76,13 @@ fn postgres(server: &Postgres, profile: Profile, found: &mut Judgement) {
     let urls = [("store.postgres.url", Some(&server.url)), ("store.postgres.migrate_url", server.migrate_url.as_ref())];
     for (key, secret) in urls {
         match secret.map(SecretSource::open) {
-            None => {}
             Some(Err(why)) => found.refuse(key, why.to_string(), "a file of your own, chmod 600"),
             Some(Ok(url)) if profile == Profile::Production => {
                 if let Some(wrong) = is_readable_on_the_way(url.expose_secret()) {
                     found.refuse(key, wrong, right);
                 }
             }
-            Some(Ok(_)) => {}
+            Some(Ok(_)) | None => {}
         }
     }
 }
