@@ -7,6 +7,7 @@ use std::time::Duration;
 use postern::domain::id::UserId;
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
+use postern_rig::pgbouncer::PgBouncer;
 use postern_rig::postgres::Postgres;
 use tokio::task::{JoinSet, LocalSet};
 use tonic::Request;
@@ -236,6 +237,18 @@ async fn polling_alone_carries_it_too() {
     let site = Site::start(&url, 3, Way { pooler: true, ..Way::default() }).await;
     two_hundred_changes(site, "by polling alone").await;
     assert_eq!(listeners(postgres, &url), Vec::<String>::new(), "nobody listens behind a pooler");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_is_behind_a_pooler() {
+    let postgres = Postgres::shared();
+    let url = postgres.create_database();
+    let pooler = PgBouncer::start(postgres);
+    let site = Site::start(&pooler.url(&url), 3, Way { pooler: true, ..Way::default() }).await;
+    let site = two_hundred_changes(site, "behind PgBouncer").await;
+    let tokens = again(async || site.at(0).login("lane1", PASSWORD).await).await.tokens.unwrap();
+    site.at(1).logout(&tokens.refresh_token).await;
+    site.all_refuse(&tokens.access_token).await;
 }
 
 /// The processes that hold connections on which somebody listens.

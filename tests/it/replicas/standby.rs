@@ -8,6 +8,7 @@ use postern::clock::Clock;
 use postern::config::Config;
 use postern::proto::auth::v1 as pb;
 use postern::store::ConnectError;
+use postern_rig::pgbouncer::PgBouncer;
 use postern_rig::postgres::Postgres;
 use rustix::process::{Pid, Signal, kill_process};
 use tonic::Code;
@@ -16,7 +17,7 @@ use super::address::Address;
 use super::{ALLOW, PATIENCE, Site, Way, set, within};
 use crate::binary::Place;
 use crate::people::{kim, sign_in};
-use crate::support::{connect, login_request, reason, verdict};
+use crate::support::{PASSWORD, connect, login_request, reason, verdict};
 
 const STALENESS: Duration = Duration::from_secs(5);
 
@@ -58,45 +59,56 @@ async fn a_start_waits_for_a_promotion_and_refuses_a_standby() {
     assert!(started.is_ok(), "{:?}", started.err());
 }
 
-/// As a service address that was led to the wrong one, or a pooler.
+/// As a service address that was led to the wrong one: connections end, and new ones are looked at.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_led_to_a_standby_does_not_take_its_word() {
-    for pooler in [false, true] {
-        let primary = Postgres::start();
-        let url = primary.create_database();
-        let standby = primary.standby();
-        let address = Address::of(primary.port()).await;
-        let site = Site::start(&address.url(&url), 1, Way { pooler, ..IMPATIENT }).await;
-        let server = site.at(0);
-        let (_, tokens) = kim(server).await;
-        primary.wait_for(&standby);
-        let standing = std::panic::catch_unwind(|| standby.psql(&url, "select now from clock"));
-        assert!(standing.is_err(), "a standby has no time to give, whoever asks");
+    led_to_a_standby(false).await;
+}
 
-        address.lead_to(standby.port());
-        let question = || pb::VerifyRequest { access_token: tokens.access_token.clone(), ..Default::default() };
-        within(PATIENCE, "the server says that it hears nothing", async || {
-            match server.verify_with(question()).await {
-                Ok(answer) => {
-                    assert_eq!(verdict(&answer), ALLOW);
-                    false
-                }
-                Err(status) => {
-                    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "NOT_FRESH"));
-                    true
-                }
-            }
-        })
-        .await;
-        for _ in 0..20 {
-            tokio::time::sleep(Duration::from_millis(60)).await;
-            assert_eq!(reason(&server.verify_with(question()).await.unwrap_err()), "NOT_FRESH", "for good");
+/// Its own connections stay, and only behind the pooler somebody else answers from one question to the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_one_behind_a_pooler() {
+    led_to_a_standby(true).await;
+}
+
+async fn led_to_a_standby(pooler: bool) {
+    let primary = Postgres::start();
+    let url = primary.create_database();
+    let standby = primary.standby();
+    let address = Address::of(primary.port()).await;
+    let between = pooler.then(|| PgBouncer::before(address.port, &[]));
+    let reached = between.as_ref().map_or_else(|| address.url(&url), |between| between.url(&url));
+    let site = Site::start(&reached, 1, Way { pooler, ..IMPATIENT }).await;
+    let server = site.at(0);
+    let (_, tokens) = kim(server).await;
+    primary.wait_for(&standby);
+
+    address.lead_to(standby.port());
+    let question = || pb::VerifyRequest { access_token: tokens.access_token.clone(), ..Default::default() };
+    let not_fresh = async || match server.verify_with(question()).await {
+        Ok(answer) => {
+            assert_eq!(verdict(&answer), ALLOW);
+            false
         }
-        assert_eq!(server.refresh(&tokens.refresh_token).await.unwrap_err().code(), Code::Unavailable);
-        address.lead_to(primary.port());
-        within(PATIENCE, "back at the primary", async || server.verify_with(question()).await.is_ok()).await;
-        server.refresh(&tokens.refresh_token).await.unwrap();
+        Err(status) => {
+            assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "NOT_FRESH"));
+            true
+        }
+    };
+    within(PATIENCE, "the server says that it hears nothing", not_fresh).await;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(reason(&server.verify_with(question()).await.unwrap_err()), "NOT_FRESH", "for good");
     }
+    // It would answer from a state that may be old, and may lack the end of this session.
+    let refused = server.refresh(&tokens.refresh_token).await.unwrap_err();
+    assert_eq!(reason(&refused), "ENGINE_UNAVAILABLE");
+    let refused = server.login("kim", PASSWORD).await.unwrap_err();
+    assert_eq!(reason(&refused), "ENGINE_UNAVAILABLE");
+
+    address.lead_to(primary.port());
+    within(PATIENCE, "back at the primary", async || server.verify_with(question()).await.is_ok()).await;
+    within(PATIENCE, "and whole", async || server.refresh(&tokens.refresh_token).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +127,7 @@ async fn a_process_that_was_suspended_refuses_until_it_has_read_again() {
     let tokens = sign_in(site.at(0)).await;
     let question = || pb::VerifyRequest { access_token: tokens.access_token.clone(), ..Default::default() };
     assert_eq!(verdict(&client.verify(question()).await.unwrap().into_inner()), ALLOW);
-    client.login(login_request("kim", crate::support::PASSWORD)).await.unwrap();
+    client.login(login_request("kim", PASSWORD)).await.unwrap();
 
     let process = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
     kill_process(process, Signal::STOP).unwrap();
