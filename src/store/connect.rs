@@ -136,6 +136,9 @@ impl Store {
     /// As [`Store::connect`]; a step that failed leaves nothing behind.
     pub async fn migrate(settings: &PostgresSettings) -> Result<(i64, i64), ConnectError> {
         let facts = Self::look_at(settings).await?;
+        if facts.schema == facts.newest_schema {
+            return Ok((facts.schema, facts.newest_schema));
+        }
         let failed =
             |source: Box<dyn StdError + Send + Sync>| ConnectError::Migration { server: facts.server.clone(), source };
         let mut connection = enter(settings).await?;
@@ -170,6 +173,9 @@ async fn look(connection: &mut PgConnection, server: &str) -> Result<ServerFacts
         coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)";
     const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
     let unreachable = |why: sqlx::Error| refusal(server, why);
+    // Behind a pooler, two statements have the same connection only in one transaction, and the parts of one as well. It
+    // ends with the connection.
+    sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(unreachable)?;
     let (version, recovering, synchronous_standby, migrated, encrypted): (i32, bool, bool, bool, bool) =
         sqlx::query_as(FACTS).persistent(false).fetch_one(&mut *connection).await.map_err(unreachable)?;
     let server = server.to_owned();

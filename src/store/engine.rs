@@ -251,9 +251,15 @@ impl<'q, T> Query<'q, T> {
             }
             Connection::Postgres(lease) => {
                 let query = to_postgres(&self.statement, &self.values).persistent(lease.keeps_statements());
+                let alone = lease.stands_alone();
+                if alone {
+                    lease.begin("BEGIN").await?;
+                }
                 let (session, until) = lease.asking()?;
                 let answer = timeout_at(until, query.execute(session)).await;
-                lease.answered(answer)?.rows_affected()
+                let answer = lease.answered(answer);
+                let answer = if alone { lease.conclude(answer).await } else { answer };
+                answer?.rows_affected()
             }
         };
         Ok(Done { rows_affected })
@@ -276,9 +282,15 @@ impl<'q, T> Query<'q, T> {
             }
             Connection::Postgres(lease) => {
                 let query = to_postgres(&self.statement, &self.values).persistent(lease.keeps_statements());
+                let alone = lease.stands_alone();
+                if alone {
+                    lease.begin("BEGIN").await?;
+                }
                 let (session, until) = lease.asking()?;
                 let answer = timeout_at(until, query.fetch_all(session)).await;
-                lease.answered(answer)?.into_iter().map(Row::Postgres).map(self.read).collect()
+                let answer = lease.answered(answer);
+                let answer = if alone { lease.conclude(answer).await } else { answer };
+                answer?.into_iter().map(Row::Postgres).map(self.read).collect()
             }
         }
     }

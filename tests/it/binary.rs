@@ -9,17 +9,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use tonic::transport::Channel;
 
+use crate::engines::Home;
 use crate::support::connect;
 
-/// A place for a data directory. The program runs there, so that it finds no settings of ours.
-pub(crate) struct Place {
-    folder: TempDir,
-    /// Where the store is, if not in the data directory.
-    postgres: Option<String>,
-}
+/// A place for a data directory, with engines. The program runs there, so that it finds no settings of ours.
+pub(crate) struct Place(Home);
 
 /// A server that serves. Killed with this value.
 pub(crate) struct Running {
@@ -37,28 +33,28 @@ pub(crate) struct Refused {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), postgres: None }
-    }
-
-    /// The store is a database, and of the data directory only the master key is left.
-    pub(crate) fn on_postgres(url: &str) -> Self {
-        Self { postgres: Some(url.to_owned()), ..Self::new() }
+        Self(Home::untouched())
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        self.0.path()
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.0.data()
     }
 
+    /// Of an embedded store.
     pub(crate) fn database(&self) -> PathBuf {
         self.data().join("postern.db")
     }
 
     pub(crate) fn master_key(&self) -> PathBuf {
         self.data().join("master.key")
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.0
     }
 
     /// The password that the first start left.
@@ -95,9 +91,7 @@ impl Place {
 
     fn surroundings(&self, mut command: Command) -> Command {
         command.current_dir(self.path()).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
-        if let Some(url) = &self.postgres {
-            command.env("POSTERN__STORE__POSTGRES__URL__VALUE", url);
-        }
+        command.envs(self.0.engines.environment());
         command
     }
 
@@ -138,7 +132,9 @@ impl Place {
             Ok(_running) => panic!("it started"),
             Err(refused) => {
                 assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-                let lines: Vec<_> = refused.stderr.lines().collect();
+                // Before it was refused, it may have warned of the engines that it found.
+                let is_told = |line: &&str| !(line.starts_with('{') && line.contains(r#""level":"WARN""#));
+                let lines: Vec<_> = refused.stderr.lines().filter(is_told).collect();
                 let is_clear = lines.first().is_some_and(|line| line.starts_with("error: "))
                     && lines.iter().skip(1).all(|line| line.starts_with("  "))
                     && lines.len() <= 2;

@@ -1,4 +1,4 @@
-//! Death at any point under load, on both engines. What was acknowledged holds afterwards; what was not is there whole or not at all.
+//! Death at any point under load. What was acknowledged holds afterwards; what was not is there whole or not at all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
-use postern_rig::postgres::Postgres;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -117,16 +116,7 @@ async fn judge(channel: &Channel, held: &Held) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_server_that_is_killed_under_load() {
-    survives(Place::new()).await;
-}
-
-/// Its transactions die with it, and hold up nobody.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_on_postgresql() {
-    survives(Place::on_postgres(&Postgres::shared().create_database())).await;
-}
-
-async fn survives(place: Place) {
+    let place = Place::new();
     let mut running = place.start().await;
     let mut everything: Vec<Held> = Vec::new();
     let administrator = login(&running.channel, "admin", &place.admin_password()).await.unwrap();

@@ -11,16 +11,19 @@ mod standby;
 mod tokens;
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern::clock::Clock;
-use postern::config::{Config, Postgres, SecretSource, Store};
+use postern::config::{self, Config, SecretSource, Vault};
 use postern::domain::id::UserId;
 use postern::proto::auth::v1 as pb;
+use postern::store::{PostgresSettings, Store};
+use postern_rig::postgres::Postgres;
+use sqlx::{Connection as _, PgConnection};
 use tonic::Code;
 
+use crate::engines::Home;
 use crate::support::{Answer, Server, verdict};
 
 /// Long past all that is promised; whoever waits for longer waits for nothing.
@@ -75,8 +78,7 @@ impl Site {
             set(config, &self.url, self.way);
             config.keys.master = SecretSource::File(self.key.clone());
         };
-        let dir = Arc::new(tempfile::tempdir().unwrap());
-        let mut server = Server::start_on(dir, self.clock.clone(), change).await;
+        let mut server = Server::start_on(Arc::new(Home::new()), self.clock.clone(), change).await;
         server.admin_password.clone_from(&self.admin_password);
         server
     }
@@ -109,13 +111,15 @@ const DEAD: (pb::Decision, pb::Reason) = (pb::Decision::Unauthenticated, pb::Rea
 fn set(config: &mut Config, url: &str, way: Way) {
     (config.passwords.memory_kib, config.passwords.iterations) = (64, 1);
     config.feed.max_staleness = way.max_staleness;
-    config.store = Store::Postgres(Postgres {
+    config.store = config::Store::Postgres(config::Postgres {
         url: SecretSource::Value(url.to_owned().into()),
         pool_size: 8,
         pooler: way.pooler,
-        migrate: true,
+        // Not through a pooler, which hands a lock to others with its connection.
+        migrate: !way.pooler,
         migrate_url: None,
     });
+    config.vault = Vault::Store;
 }
 
 #[expect(clippy::disallowed_methods, reason = "promises about real time")]
@@ -148,45 +152,36 @@ async fn again<T>(mut call: impl AsyncFnMut() -> Answer<T>) -> T {
 }
 
 /// The user's floor and version, as the database has them.
-fn marks(postgres: &postern_rig::postgres::Postgres, url: &str, user: UserId) -> (i64, i64) {
+fn marks(postgres: &Postgres, url: &str, user: UserId) -> (i64, i64) {
     let row = postgres.psql(url, &format!("select floor, version from users where id = '{user}'"));
     let (floor, version) = row.split_once('|').unwrap();
     (floor.parse().unwrap(), version.parse().unwrap())
 }
 
-fn number(postgres: &postern_rig::postgres::Postgres, url: &str, sql: &str) -> i64 {
+fn number(postgres: &Postgres, url: &str, sql: &str) -> i64 {
     postgres.psql(url, sql).parse().unwrap()
 }
 
-/// Somebody else's transaction that has the row from which all changes take their numbers, and does not end by itself.
-struct Held(std::process::Child);
-
-impl Held {
-    async fn new(postgres: &postern_rig::postgres::Postgres, url: &str) -> Self {
-        let database = url.rsplit_once('/').unwrap().1;
-        let sql = "begin; select head from feed for update; select pg_sleep(600)";
-        let url = postgres.url(database);
-        let psql =
-            std::process::Command::new("psql").args(["-XqAt", "-d", &url, "-c", sql]).stdout(Stdio::null()).spawn();
-        let held = Self(psql.unwrap());
-        let sleeps =
-            "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
-        within(PATIENCE, "the row is held", async || number(postgres, database, sleeps) == 1).await;
-        held
-    }
-
-    /// It goes away without a word, as a client does that is killed.
-    fn release(mut self, postgres: &postern_rig::postgres::Postgres, url: &str) {
-        let end = "select pg_terminate_backend(pid) from pg_stat_activity \
-            where datname = current_database() and wait_event = 'PgSleep'";
-        assert_eq!(postgres.psql(url, end), "t");
-        self.0.wait().unwrap();
-    }
+/// A new database with all tables.
+async fn migrated(postgres: &Postgres) -> String {
+    let url = postgres.create_database();
+    let settings = PostgresSettings { url: url.as_str().into(), pool_size: 1, pooler: false };
+    Store::migrate(&settings).await.unwrap();
+    url
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+/// Somebody else's transaction that has the row from which all changes take their numbers, and does not end by itself.
+struct Held(PgConnection);
+
+impl Held {
+    async fn new(postgres: &Postgres, url: &str) -> Self {
+        let url = postgres.url(url.rsplit_once('/').unwrap().1);
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql("BEGIN; SELECT head FROM feed FOR UPDATE").execute(&mut connection).await.unwrap();
+        Self(connection)
+    }
+
+    async fn release(self) {
+        self.0.close().await.unwrap();
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -56,9 +56,9 @@ impl managed::Manager for Manager {
         // Apart, because it is seldom, and as large as all the rest of a call.
         let mut connection = Box::pin(self.options.connect()).await?;
         // What a standby says may be old, and it takes no change.
-        let recovering: bool =
-            sqlx::query_scalar("SELECT pg_is_in_recovery()").persistent(false).fetch_one(&mut connection).await?;
-        if recovering {
+        // In one message, for the reason that `Lease::stands_alone` has.
+        let asked = sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_one(&mut connection).await?;
+        if asked.try_get(0)? {
             return Err(sqlx::Error::Io(io::Error::other("the server is a standby")));
         }
         Ok(Session { connection, birth: self.births.fetch_add(1, Ordering::Relaxed) + 1 })
@@ -176,9 +176,33 @@ impl Lease {
     }
 
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        let committed = self.say("COMMIT").await;
-        self.in_transaction = committed.is_err();
-        committed
+        self.end("COMMIT").await
+    }
+
+    /// Whether a statement needs a transaction of its own. The driver sends a statement, waits, and then sends its values;
+    /// in between, outside of a transaction, a pooler gives the connection to others, and the values would go to a statement
+    /// of theirs.
+    pub(super) fn stands_alone(&self) -> bool {
+        !self.own_session && !self.in_transaction
+    }
+
+    /// Ends a transaction that was begun for one statement, whose answer this is.
+    pub(super) async fn conclude<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        match answer {
+            Ok(answer) => self.end("COMMIT").await.map(|()| answer),
+            Err(why) => {
+                if !self.broken {
+                    self.end("ROLLBACK").await?;
+                }
+                Err(why)
+            }
+        }
+    }
+
+    async fn end(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        let ended = self.say(statement).await;
+        self.in_transaction = ended.is_err();
+        ended
     }
 
     async fn say(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {

@@ -12,7 +12,7 @@ use postern_rig::postgres::Postgres;
 use tokio::task::{JoinSet, LocalSet};
 use tonic::Request;
 
-use super::{ALLOW, DEAD, PATIENCE, Site, Way, again, now, within};
+use super::{ALLOW, DEAD, PATIENCE, Site, Way, again, migrated, now, within};
 use crate::backstage;
 use crate::people::{add_user, disable, kim, sign_in};
 use crate::support::{Admin, PASSWORD, Server, everywhere, reason, verdict};
@@ -233,7 +233,7 @@ async fn what_one_server_changes_all_others_know_within_a_second() {
 #[tokio::test(flavor = "multi_thread")]
 async fn polling_alone_carries_it_too() {
     let postgres = Postgres::shared();
-    let url = postgres.create_database();
+    let url = migrated(postgres).await;
     let site = Site::start(&url, 3, Way { pooler: true, ..Way::default() }).await;
     two_hundred_changes(site, "by polling alone").await;
     assert_eq!(listeners(postgres, &url), Vec::<String>::new(), "nobody listens behind a pooler");
@@ -242,7 +242,7 @@ async fn polling_alone_carries_it_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn so_it_is_behind_a_pooler() {
     let postgres = Postgres::shared();
-    let url = postgres.create_database();
+    let url = migrated(postgres).await;
     let pooler = PgBouncer::start(postgres);
     let site = Site::start(&pooler.url(&url), 3, Way { pooler: true, ..Way::default() }).await;
     let site = two_hundred_changes(site, "behind PgBouncer").await;

@@ -127,7 +127,7 @@ async fn nothing_that_any_server_knew_to_have_ended_revives() {
     for tokens in dead {
         pair.site.all_say(&tokens.access_token, DEAD).await;
     }
-    held.release(&pair.standby, &pair.database);
+    held.release().await;
 
     within(PATIENCE, "what was lost is written back", async || {
         let is_disabled =

@@ -26,7 +26,7 @@ async fn writers_wait_for_a_slow_one_and_nothing_is_passed_over() {
     let held = Held::new(Postgres::shared(), &url).await;
     let slow = async {
         tokio::time::sleep(Duration::from_millis(700)).await;
-        held.release(Postgres::shared(), &url);
+        held.release().await;
     };
     // A reader that comes now, and loads everything, must not stand behind what is not committed yet.
     let (late, (), ()) = tokio::join!(site.another(), slow, async {
@@ -68,7 +68,7 @@ async fn one_who_never_ends_makes_writers_unavailable_and_hangs_nobody() {
     // Whoever only reads goes on, and so does a refresh.
     site.all_say(&living.access_token, ALLOW).await;
     site.at(1).refresh(&living.refresh_token).await.unwrap();
-    held.release(Postgres::shared(), &url);
+    held.release().await;
     // What was refused was not done; asked again, it is, and everybody hears of it.
     site.all_say(&tokens.access_token, ALLOW).await;
     site.at(0).logout(&tokens.refresh_token).await;

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tonic::Code;
 
 use super::address::Address;
-use super::{ALLOW, PATIENCE, Site, Way, set, within};
+use super::{ALLOW, PATIENCE, Site, Way, migrated, set, within};
 use crate::binary::Place;
 use crate::people::{kim, sign_in};
 use crate::support::{PASSWORD, connect, login_request, reason, verdict};
@@ -73,7 +73,7 @@ async fn nor_does_one_behind_a_pooler() {
 
 async fn led_to_a_standby(pooler: bool) {
     let primary = Postgres::start();
-    let url = primary.create_database();
+    let url = migrated(&primary).await;
     let standby = primary.standby();
     let address = Address::of(primary.port()).await;
     let between = pooler.then(|| PgBouncer::before(address.port, &[]));
@@ -116,9 +116,10 @@ async fn a_process_that_was_suspended_refuses_until_it_has_read_again() {
     let postgres = Postgres::shared();
     let database = postgres.create_database();
     let address = Address::of(postgres.port()).await;
-    let place = Place::on_postgres(&address.url(&database));
+    let place = Place::new();
     let mut command = place.command();
     command.args(["--set", "feed.max_staleness=5s"]);
+    command.env("POSTERN__STORE__POSTGRES__URL__VALUE", address.url(&database));
     let running = place.try_start(command).await.unwrap();
     let mut site = Site::of(&database, Way::default(), place.master_key());
     site.servers.push(site.another().await);
