@@ -51,6 +51,35 @@ async fn tables_are_not_made_through_it() {
     assert_eq!(Postgres::shared().psql(&url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
 }
 
+/// A statement and its values travel apart. Over one connection that many share, those of one caller must not meet the
+/// statement of another.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_answered_what_another_has_asked() {
+    let url = migrated_database().await;
+    let pooler = PgBouncer::start_with(Postgres::shared(), &[("default_pool_size", "3")]);
+    let settings = PostgresSettings { pooler: true, ..settings(&pooler.url(&url)) };
+    let mut callers = JoinSet::new();
+    for index in 0..8 {
+        let store = Store::connect(&settings, Clock::default()).await.unwrap();
+        callers.spawn(async move {
+            let name = format!("setting {index}");
+            for round in 0..30 {
+                match (index + round) % 4 {
+                    0 => assert_eq!(store.owner(UserId::generate()).await.unwrap(), None),
+                    1 => assert!(
+                        store.standing(UserId::generate(), SessionId::generate()).await.unwrap().owner.is_none()
+                    ),
+                    2 => assert_eq!(store.fix_setting(&name, &name).await.unwrap(), name),
+                    _ => assert_eq!(store.administrators().await.unwrap(), 0),
+                }
+            }
+        });
+    }
+    while let Some(outcome) = callers.join_next().await {
+        outcome.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_polls() {
     let scratch = Scratch::new(Engine::Pooled).await;
