@@ -63,6 +63,11 @@ impl Kind {
             Self::Challenge => "challenge",
         }
     }
+
+    /// The reverse of [`Kind::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Session, Self::Challenge].into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// How a swap went.

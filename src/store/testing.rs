@@ -75,6 +75,14 @@ impl Scratch {
         }
     }
 
+    /// Of the database on a server.
+    pub(super) fn url(&self) -> &str {
+        match &self.place {
+            Place::Folder(folder) => panic!("{} is no server", folder.path().display()),
+            Place::Server(url) => url,
+        }
+    }
+
     pub(super) async fn reopened(self) -> Self {
         self.store.close().await;
         let store = self.place.open(&self.clock).await;
@@ -209,7 +217,7 @@ impl Place {
     }
 }
 
-fn settings(url: &str) -> PostgresSettings {
+pub(super) fn settings(url: &str) -> PostgresSettings {
     PostgresSettings { url: url.into(), pool_size: 8, pooler: false }
 }
 
