@@ -10,6 +10,7 @@ mod fault;
 mod production;
 mod read;
 mod reader;
+mod redis_url;
 mod secret;
 mod source;
 mod surroundings;
@@ -28,6 +29,7 @@ use crate::domain::role::RoleId;
 
 pub use fault::{ConfigError, Fault, in_columns};
 pub use reader::Setting;
+pub use redis_url::{Deployment, Host, NotARedisUrl, REDIS_URL_FORMS, RedisUrl};
 pub use secret::{SecretError, SecretSource};
 pub use source::{Source, Sources};
 pub use table::settings_table;
@@ -129,10 +131,24 @@ pub struct Postgres {
 }
 
 /// Where sessions are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Vault {
     /// In a table of the SQL store.
     Store,
+    /// On Redis or Valkey.
+    Redis(Redis),
+}
+
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// A [`RedisUrl`]; a secret, since a password may stand in it.
+    pub url: SecretSource,
+    pub username: Option<String>,
+    pub password: Option<SecretSource>,
+    /// PEM: who vouches for the server. Unset: whom this machine trusts.
+    pub ca: Option<PathBuf>,
+    /// What all names begin with there.
+    pub prefix: String,
 }
 
 #[derive(Clone, Debug)]

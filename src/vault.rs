@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::domain::time::Timestamp;
 
 pub mod challenges;
+pub mod redis;
 pub mod seal;
 pub mod sessions;
 
@@ -34,7 +35,7 @@ pub trait Vault: Send + Sync {
     /// Whether there was something.
     async fn remove(&self, slot: &Slot) -> Result<bool, VaultError>;
 
-    /// Keys and values of one partition, in the order of their keys.
+    /// Keys and values of one partition, in the order of their keys; of a kind that is listed.
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError>;
 }
 
@@ -67,6 +68,14 @@ impl Kind {
     /// The reverse of [`Kind::name`].
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Session, Self::Challenge].into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether a partition is ever listed; only then an engine must know what it holds.
+    pub const fn is_listed(self) -> bool {
+        match self {
+            Self::Session => true,
+            Self::Challenge => false,
+        }
     }
 }
 

@@ -99,12 +99,11 @@ pub async fn status(config: &Config, clock: Clock) -> Result<Status, MasterKeyFa
     let store = match &config.store {
         config::Store::Sqlite { path } => Store::open_existing(path, clock).await?,
         config::Store::Postgres(server) => {
-            let settings = engines::settings(server, &server.url)?;
             // As with a file: whoever only looks must not migrate what a server runs on.
-            match Store::connect(&settings, clock).await {
+            match engines::connect(server, engines::URL, clock).await {
                 Ok(store) => Some(store),
-                Err(ConnectError::NotMigrated { .. }) => None,
-                Err(why) => return Err(StartError::from(why).into()),
+                Err(StartError::Connect { source: ConnectError::NotMigrated { .. }, .. }) => None,
+                Err(why) => return Err(why.into()),
             }
         }
     };

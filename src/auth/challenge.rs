@@ -218,7 +218,7 @@ impl ChallengeKind {
 
 /// Whether a challenge still holds. What it rests on is the store's: a record alone proves nothing.
 fn judge(challenge: &Challenge, call: &Call, answer: &mut CredentialAnswer) -> Result<Credential, ChallengeFault> {
-    if challenge.client != call.client.id {
+    if !call.client.opened(&challenge.client, challenge.expire_time - CHALLENGE_TTL) {
         return Err(ChallengeFault::ForeignClient);
     }
     if answer.now >= challenge.expire_time {

@@ -130,9 +130,10 @@ impl Clients {
         sans.iter().find(|san| self.fixed.iter().any(|client| client.mtls_sans.contains(san)))
     }
 
-    /// The limits of sessions that `id` opened, if it still exists.
-    pub fn session_policy(&self, id: &ClientId) -> Option<SessionPolicy> {
-        self.snapshot.load().by_id.get(id).map(|client| client.session_policy)
+    /// The limits of a session that `id` opened at that time, if that client still exists.
+    pub fn session_policy(&self, id: &ClientId, opened: Timestamp) -> Option<SessionPolicy> {
+        let snapshot = self.snapshot.load();
+        snapshot.by_id.get(id).filter(|client| client.opened(id, opened)).map(|client| client.session_policy)
     }
 
     /// With the server's limits, for those that have none of their own.

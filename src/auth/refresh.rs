@@ -70,8 +70,12 @@ impl Auth {
                     return Err(AuthError::SessionEnded(why_absent(call, &presented, &standing)));
                 }
             };
-            if stored.session.client != call.client.id {
-                self.alarm(AuditKind::TokenForeignClient, call, &presented, standing.now, "foreign_client");
+            if !call.client.opened(&stored.session.client, stored.session.create_time) {
+                // One of the same id that was deleted is another client. Whoever registers its id anew to come by its
+                // sessions is to be seen.
+                let is_former = stored.session.client == call.client.id;
+                let what = if is_former { "former_client" } else { "foreign_client" };
+                self.alarm(AuditKind::TokenForeignClient, call, &presented, standing.now, what);
                 return Err(AuthError::RefreshTokenInvalid);
             }
             let answer = match stored.session.rotate(&presented, &standing, &limits, &key.chain) {

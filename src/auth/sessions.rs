@@ -230,7 +230,8 @@ impl Auth {
         let ended = match self.sessions.get(user, id).await {
             Ok(Found::Session(stored)) => {
                 let session = &stored.session;
-                let is_owners = session.client == call.client.id && key.chain.proves(&session.seed, &presented);
+                let is_of_client = call.client.opened(&session.client, session.create_time);
+                let is_owners = is_of_client && key.chain.proves(&session.seed, &presented);
                 if !is_owners || self.verdict_on(session).await?.is_some() {
                     return self.nothing_ended().await;
                 }
@@ -334,7 +335,7 @@ impl Auth {
     fn judge_session(&self, session: &Session, standing: &Standing) -> Option<End> {
         // A client that is gone has no limits of its own any more; its sessions cannot refresh, and end with their idle
         // time at the latest.
-        let policy = self.clients.session_policy(&session.client);
+        let policy = self.clients.session_policy(&session.client, session.create_time);
         let (idle, slack) = policy
             .map_or((Duration::ZERO, Duration::ZERO), |policy| (policy.idle_ttl, policy.refresh_grace + ISSUED_LEEWAY));
         session.end(standing, session.advanced_at, idle, slack)

@@ -30,13 +30,17 @@ pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
     if let Area::Bootstrap(command) = args.area {
         return bootstrap::run(*command, &args.client).await;
     }
+    let config = args.config.as_deref();
     match &args.offline {
         Some(data_dir) => {
-            let offline = offline::open(data_dir).await?;
-            let answer = act(&Caller::offline(&args.client, data_dir, offline.admin())?, args.area).await;
+            let offline = offline::open(data_dir, config).await?;
+            let answer = act(&Caller::offline(&args.client, data_dir, config, offline.admin())?, args.area).await;
             offline.close().await;
             answer
         }
+        // Clap cannot say this of options that stand before or behind the words of the command.
+        None if config.is_some() => Err(Failure::local("--config is read with --offline DATA_DIR only")
+            .advise("A server that runs has its settings; leave --config away, or stop the server and add --offline")),
         None => act(&Caller::new(&args.client)?, args.area).await,
     }
 }

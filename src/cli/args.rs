@@ -322,6 +322,9 @@ pub(super) struct VerifyArgs {
     /// The tenant in which the permissions are asked for [default: only what holds everywhere]
     #[arg(long, value_name = "TENANT")]
     pub(super) tenant: Option<String>,
+    /// The audience that the token must be for [default: the calling program's own]
+    #[arg(long, value_name = "AUDIENCE")]
+    pub(super) audience: Option<String>,
     /// At most so long ago must the person have signed in, such as 15m
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(super) max_age: Option<Duration>,

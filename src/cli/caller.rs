@@ -102,7 +102,12 @@ impl Caller {
     }
 
     /// Administration of this folder in this process; no server is asked, so nothing that is said of one is read.
-    pub(super) fn offline(args: &ClientArgs, data_dir: &Path, admin: InProcess) -> Result<Self, Failure> {
+    pub(super) fn offline(
+        args: &ClientArgs,
+        data_dir: &Path,
+        config: Option<&Path>,
+        admin: InProcess,
+    ) -> Result<Self, Failure> {
         let nobody = ClientArgs {
             server: DEFAULT_SERVER.to_owned(),
             client_secret_file: None,
@@ -112,7 +117,9 @@ impl Caller {
             key: None,
             json: args.json,
         };
-        let to_admin = format!(" --offline {}", shell_word(&plain(&data_dir.display().to_string())));
+        let word = |path: &Path| shell_word(&plain(&path.display().to_string()));
+        let mut to_admin = format!(" --offline {}", word(data_dir));
+        to_admin.extend(config.map(|file| format!(" --config {}", word(file))));
         Ok(Self { offline: Some(admin), to_admin, ..Self::new(&nobody)? })
     }
 

@@ -28,6 +28,7 @@ pub(super) struct Question {
     pub(super) require: Vec<String>,
     pub(super) ask: Vec<String>,
     pub(super) tenant: String,
+    pub(super) audience: String,
     /// What the commands that are advised need on their lines to ask the same server.
     pub(super) to_server: String,
     pub(super) to_admin: String,
@@ -40,6 +41,7 @@ pub(super) async fn run(args: VerifyArgs) -> Result<Answer, Failure> {
         require: args.require.clone(),
         ask: args.ask.clone(),
         tenant: args.tenant.clone().unwrap_or_default(),
+        audience: args.audience.clone().unwrap_or_default(),
         to_server: caller.to_server(),
         to_admin: caller.to_admin().to_owned(),
     };
@@ -90,6 +92,7 @@ fn request(access_token: String, question: &Question, assurance: Option<Assuranc
     };
     VerifyRequest {
         access_token,
+        audience: question.audience.clone(),
         require: checks(&question.require),
         // What is required is asked too, since only verdicts say what granted it.
         ask: [checks(&question.require), checks(&question.ask)].concat(),

@@ -77,6 +77,8 @@ pub struct Registration {
     pub origin: Origin,
     /// Proves nobody and opens nothing.
     pub disabled: bool,
+    /// By the database's clock; the beginning of time for one that is in no database.
+    pub create_time: Timestamp,
     /// As the store made it; empty for one from elsewhere, which nobody changes here.
     pub etag: String,
 }
@@ -96,8 +98,15 @@ impl Registration {
             roles: Vec::new(),
             origin,
             disabled: false,
+            create_time: Timestamp::default(),
             etag: String::new(),
         }
+    }
+
+    /// Whether what was begun at `time` through the client `id` was begun through this one. Who deletes a client and
+    /// registers another under its id must not inherit the sessions of the first.
+    pub fn opened(&self, id: &ClientId, time: Timestamp) -> bool {
+        self.id == *id && time >= self.create_time
     }
 }
 
@@ -251,6 +260,17 @@ mod tests {
             let held = HeldSecret { digest, ends_at: ends_at.map(Timestamp::from_secs) };
             assert_eq!(held.proves_at(now), proves, "{ends_at:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_older_than_the_client_that_opened_it() {
+        let id = |text: &str| text.parse::<ClientId>().unwrap();
+        let at = Timestamp::from_secs;
+        let web = Registration { create_time: at(10), ..Registration::new(id("web"), Origin::Store) };
+        for (client, time, opened) in [("web", 9, false), ("web", 10, true), ("web", 11, true), ("app", 11, false)] {
+            assert_eq!(web.opened(&id(client), at(time)), opened, "{client} {time}");
+        }
+        assert!(Registration::new(id("web"), Origin::Configuration).opened(&id("web"), at(0)));
     }
 
     #[test]

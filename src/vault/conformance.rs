@@ -41,38 +41,55 @@ pub(crate) use conformance;
 
 type Engine = Arc<dyn Vault>;
 
+/// The time by which an engine expires. Not every engine's can be moved with ours.
+pub(crate) trait Time {
+    fn now(&self) -> Timestamp;
+
+    async fn advance(&self, by: Duration);
+}
+
+impl Time for Clock {
+    fn now(&self) -> Timestamp {
+        self.now()
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.advance(by);
+    }
+}
+
 fn slot(partition: &str, key: &str) -> Slot {
     Slot { kind: Kind::Session, partition: partition.into(), key: key.into() }
 }
 
-fn soon(clock: &Clock) -> Timestamp {
+fn soon(clock: &impl Time) -> Timestamp {
     clock.now() + Duration::from_mins(1)
 }
 
-pub(crate) async fn insert_refuses_what_is_there(vault: Engine, clock: &Clock) {
+pub(crate) async fn insert_refuses_what_is_there(vault: Engine, clock: &impl Time) {
     let slot = slot("p", "k");
     assert!(vault.insert(&slot, b"one", soon(clock)).await.unwrap());
     assert!(!vault.insert(&slot, b"two", soon(clock)).await.unwrap());
     assert_eq!(vault.get(&slot).await.unwrap().unwrap(), b"one");
 }
 
-pub(crate) async fn insert_succeeds_over_an_expired_value(vault: Engine, clock: &Clock) {
+pub(crate) async fn insert_succeeds_over_an_expired_value(vault: Engine, clock: &impl Time) {
     let slot = slot("p", "k");
     assert!(vault.insert(&slot, b"one", soon(clock)).await.unwrap());
-    clock.advance(Duration::from_mins(2));
+    clock.advance(Duration::from_mins(2)).await;
     assert!(vault.insert(&slot, b"two", soon(clock)).await.unwrap());
     assert_eq!(vault.get(&slot).await.unwrap().unwrap(), b"two");
 }
 
 /// An engine may drop an expired value, never answer another one.
-pub(crate) async fn get_does_not_judge_expiry(vault: Engine, clock: &Clock) {
+pub(crate) async fn get_does_not_judge_expiry(vault: Engine, clock: &impl Time) {
     let slot = slot("p", "k");
     vault.insert(&slot, b"one", soon(clock)).await.unwrap();
-    clock.advance(Duration::from_mins(2));
+    clock.advance(Duration::from_mins(2)).await;
     assert!(vault.get(&slot).await.unwrap().is_none_or(|value| value == b"one"));
 }
 
-pub(crate) async fn slots_do_not_meet(vault: Engine, clock: &Clock) {
+pub(crate) async fn slots_do_not_meet(vault: Engine, clock: &impl Time) {
     vault.insert(&slot("p", "k"), b"pk", soon(clock)).await.unwrap();
     assert!(vault.insert(&slot("p", "k2"), b"pk2", soon(clock)).await.unwrap());
     assert!(vault.insert(&slot("pk", ""), b"pk-", soon(clock)).await.unwrap());
@@ -80,7 +97,7 @@ pub(crate) async fn slots_do_not_meet(vault: Engine, clock: &Clock) {
     assert_eq!(vault.get(&slot("q", "k")).await.unwrap(), None);
 }
 
-pub(crate) async fn values_are_opaque(vault: Engine, clock: &Clock) {
+pub(crate) async fn values_are_opaque(vault: Engine, clock: &impl Time) {
     let values: [Vec<u8>; 3] = [Vec::new(), vec![0; 3], (0..=u8::MAX).cycle().take(70_000).collect()];
     for (number, value) in values.iter().enumerate() {
         let slot = slot("'; DROP TABLE vault; --{x}\r\n", &format!("{number}\u{0}\u{1F511}"));
@@ -91,7 +108,7 @@ pub(crate) async fn values_are_opaque(vault: Engine, clock: &Clock) {
     }
 }
 
-pub(crate) async fn swap_compares(vault: Engine, clock: &Clock) {
+pub(crate) async fn swap_compares(vault: Engine, clock: &impl Time) {
     let slot = slot("p", "k");
     assert_eq!(vault.swap(&slot, b"one", b"two", soon(clock)).await.unwrap(), Swap::Lost(None));
     vault.insert(&slot, b"one", soon(clock)).await.unwrap();
@@ -100,11 +117,11 @@ pub(crate) async fn swap_compares(vault: Engine, clock: &Clock) {
     assert_eq!(vault.swap(&slot, b"one", b"three", soon(clock)).await.unwrap(), Swap::Lost(Some(b"two".to_vec())));
     // The new end holds: at the old one the value is still in the way.
     assert_eq!(vault.swap(&slot, b"two", b"four", soon(clock) + Duration::from_hours(1)).await.unwrap(), Swap::Swapped);
-    clock.advance(Duration::from_mins(2));
+    clock.advance(Duration::from_mins(2)).await;
     assert!(!vault.insert(&slot, b"five", soon(clock)).await.unwrap());
 }
 
-pub(crate) async fn take_removes(vault: Engine, clock: &Clock) {
+pub(crate) async fn take_removes(vault: Engine, clock: &impl Time) {
     let slot = slot("p", "k");
     assert_eq!(vault.take(&slot).await.unwrap(), None);
     vault.insert(&slot, b"one", soon(clock)).await.unwrap();
@@ -113,7 +130,7 @@ pub(crate) async fn take_removes(vault: Engine, clock: &Clock) {
     assert!(vault.list(Kind::Session, "p").await.unwrap().is_empty());
 }
 
-pub(crate) async fn remove_says_whether_there_was_something(vault: Engine, clock: &Clock) {
+pub(crate) async fn remove_says_whether_there_was_something(vault: Engine, clock: &impl Time) {
     let slot = slot("p", "k");
     assert!(!vault.remove(&slot).await.unwrap());
     vault.insert(&slot, b"one", soon(clock)).await.unwrap();
@@ -121,7 +138,7 @@ pub(crate) async fn remove_says_whether_there_was_something(vault: Engine, clock
     assert_eq!(vault.get(&slot).await.unwrap(), None);
 }
 
-pub(crate) async fn list_is_of_one_partition_in_order(vault: Engine, clock: &Clock) {
+pub(crate) async fn list_is_of_one_partition_in_order(vault: Engine, clock: &impl Time) {
     for (partition, key) in [("p", "b"), ("q", "c"), ("p", "a")] {
         vault.insert(&slot(partition, key), key.as_bytes(), soon(clock)).await.unwrap();
     }
@@ -130,13 +147,13 @@ pub(crate) async fn list_is_of_one_partition_in_order(vault: Engine, clock: &Clo
     assert!(vault.list(Kind::Session, "r").await.unwrap().is_empty());
 }
 
-pub(crate) async fn insert_is_won_once(vault: Engine, clock: &Clock) {
+pub(crate) async fn insert_is_won_once(vault: Engine, clock: &impl Time) {
     let end = soon(clock);
     let won = race(&vault, |vault, number| async move { vault.insert(&slot("p", "k"), &[number], end).await.unwrap() });
     assert_eq!(won.await, 1);
 }
 
-pub(crate) async fn swap_is_won_once(vault: Engine, clock: &Clock) {
+pub(crate) async fn swap_is_won_once(vault: Engine, clock: &impl Time) {
     let end = soon(clock);
     vault.insert(&slot("p", "k"), b"old", end).await.unwrap();
     let won = race(&vault, |vault, number| async move {
@@ -145,7 +162,7 @@ pub(crate) async fn swap_is_won_once(vault: Engine, clock: &Clock) {
     assert_eq!(won.await, 1);
 }
 
-pub(crate) async fn take_is_won_once(vault: Engine, clock: &Clock) {
+pub(crate) async fn take_is_won_once(vault: Engine, clock: &impl Time) {
     vault.insert(&slot("p", "k"), b"once", soon(clock)).await.unwrap();
     let won = race(&vault, |vault, _| async move { vault.take(&slot("p", "k")).await.unwrap().is_some() });
     assert_eq!(won.await, 1);

@@ -12,7 +12,7 @@ use tonic_types::StatusExt as _;
 use admin::get_user_request::Key as UserKey;
 
 use crate::backstage;
-use crate::support::{Admin, Answer, PASSWORD, Server, everywhere, in_tenant, metadata, reason, verdict};
+use crate::support::{Admin, Answer, PASSWORD, Server, everywhere, in_tenant, metadata, quick, reason, verdict};
 
 const OTHER_PASSWORD: &str = "wrong horse battery";
 
@@ -676,6 +676,56 @@ macro_rules! pages {
             }
         }
     }};
+}
+
+/// What the configuration gives its clients is listed among the rest, wherever a page ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn declared_bindings_are_listed_too() {
+    let server = Server::start_with(|config| {
+        quick(config);
+        config.clients = vec![crate::clients::config_client("shop", &crate::clients::random_secret())];
+    })
+    .await;
+    let root = server.admin(&server.login_admin().await.access_token);
+    for id in ["api", "web"] {
+        backstage::client(&server, id).await;
+        backstage::allow(&server, id, "postern.backend").await;
+    }
+    let list = async |request: admin::ListBindingsRequest| root.list_bindings(request).await.unwrap();
+    let named = |bindings: &[admin::Binding]| -> Vec<String> {
+        let clients = bindings.iter().filter(|binding| binding.principal_kind() == pb::PrincipalKind::Client);
+        clients.map(|binding| format!("{} {}", binding.principal_id, binding.role)).collect()
+    };
+    let expected = [
+        "api postern.backend",
+        "dev postern.backend",
+        "dev postern.front",
+        "shop postern.front",
+        "web postern.backend",
+    ];
+    for page_size in 1..=7 {
+        let (mut all, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let page = list(admin::ListBindingsRequest { page_size, page_token, ..Default::default() }).await;
+            assert!(page.bindings.len() <= usize::try_from(page_size).unwrap());
+            all.extend(page.bindings);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(all.len(), 6, "the administrator's own too");
+        assert_eq!(named(&all), expected, "in pages of {page_size}");
+    }
+    let of = |id: &str| admin::ListBindingsRequest { principal_id: id.to_owned(), ..Default::default() };
+    let shop = list(of("shop")).await.bindings;
+    assert_eq!(named(&shop), ["shop postern.front"]);
+    assert_eq!((shop[0].create_time, shop[0].expire_time, shop[0].granted_by.as_str()), (None, None, ""));
+    assert!(list(of("web")).await.bindings[0].create_time.is_some());
+    let fronts = admin::ListBindingsRequest { role: "postern.front".to_owned(), ..Default::default() };
+    assert_eq!(named(&list(fronts).await.bindings), ["dev postern.front", "shop postern.front"]);
+    let in_acme = admin::ListBindingsRequest { scope: in_tenant("acme"), ..Default::default() };
+    assert!(list(in_acme).await.bindings.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &["domain"]),
     ("telemetry", &["config", "clock"]),
     ("verifier", &["domain"]),
-    ("vault", &["domain"]),
+    ("vault", &["domain", "config"]),
     ("store", &["domain", "vault", "clock"]),
     ("auth", &["domain", "verifier", "vault", "store", "clock"]),
     ("tls", &["domain", "config", "clock"]),

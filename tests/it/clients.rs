@@ -37,7 +37,7 @@ fn bearer(secret: &str) -> String {
     format!("Bearer {secret}")
 }
 
-fn random_secret() -> String {
+pub(crate) fn random_secret() -> String {
     ClientSecret::generate().unwrap().text().expose_secret().to_owned()
 }
 
@@ -351,7 +351,7 @@ async fn replicas_learn() {
     becomes(Err((UNKNOWN.0, UNKNOWN.1.to_owned()))).await;
 }
 
-fn config_client(id: &str, secret: &str) -> config::Client {
+pub(crate) fn config_client(id: &str, secret: &str) -> config::Client {
     config::Client {
         id: id.parse().unwrap(),
         display_name: String::new(),
@@ -488,6 +488,67 @@ async fn sessions_belong_to_the_client_that_opened_them() {
     refused(refresh(&web, &next.refresh_token).await, Code::Unauthenticated, "SESSION_ENDED");
     let alarms = Database::open(&server.database()).await.audited_at_last("authn_token_foreign_client").await;
     assert_eq!(alarms, 1);
+}
+
+/// Who deletes a client and registers another under its id comes by nothing of the first: no session, no challenge.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_made_again_is_another() {
+    let server = Server::quick().await;
+    let kim = server.someone().await;
+    let root = server.admin(&kim.admin);
+    let front = || Registration { token_audiences: vec![server.issuer.clone()], ..registration("web") };
+    let refresh = async |secret: &str, token: &str| {
+        let message = pb::RefreshRequest { refresh_token: token.to_owned(), ..Default::default() };
+        Ok::<_, Status>(server.client().refresh(by(secret, message)).await?.into_inner().tokens.unwrap())
+    };
+    let count = async || {
+        let token = server.login("kim", PASSWORD).await.unwrap().tokens.unwrap().access_token;
+        let sessions = server.sessions(&token, false);
+        sessions.await.iter().filter(|session| session.client_id == "web").count()
+    };
+    let due = admin::CreateUserRequest {
+        user: Some(admin::User { user_name: "due".to_owned(), ..Default::default() }),
+        password: PASSWORD.to_owned(),
+        must_change_password: true,
+        ..Default::default()
+    };
+    root.create_user(due).await.unwrap();
+    let challenge = async |secret: &str| {
+        let supported_challenges = vec![pb::ChallengeKind::NewPassword.into()];
+        let login = pb::LoginRequest { supported_challenges, ..login_request("due", PASSWORD) };
+        let answer = server.client().login(by(secret, login)).await.unwrap().into_inner();
+        let Some(pb::login_response::Outcome::Challenge(challenge)) = answer.outcome else { panic!("no challenge") };
+        challenge.challenge_token
+    };
+    let complete = async |secret: &str, challenge_token: String| {
+        let answer = Some(pb::complete_challenge_request::Answer::NewPassword("quite another password".to_owned()));
+        let message = pb::CompleteChallengeRequest { challenge_token, answer, ..Default::default() };
+        server.client().complete_challenge(by(secret, message)).await.map(drop)
+    };
+
+    let first = backstage::client_with(&server, front()).await;
+    allow(&server, "web", "postern.front").await;
+    let tokens = sign_in(&server, &first).await.unwrap();
+    let old_challenge = challenge(&first).await;
+    assert_eq!(count().await, 1);
+    root.delete_client(admin::DeleteClientRequest { id: "web".to_owned() }).await.unwrap();
+    let second = backstage::client_with(&server, front()).await;
+    allow(&server, "web", "postern.front").await;
+
+    refused(refresh(&second, &tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+    let alarms = Database::open(&server.database()).await.audited_at_last("authn_token_foreign_client").await;
+    assert_eq!(alarms, 1);
+    refused(complete(&second, old_challenge).await, Code::Unauthenticated, "CHALLENGE_FAILED");
+    assert_eq!(count().await, 0);
+    let target = Some(pb::revoke_request::Target::RefreshToken(tokens.refresh_token.clone()));
+    let revoke = pb::RevokeRequest { target, ..Default::default() };
+    assert_eq!(server.client().revoke(by(&second, revoke)).await.unwrap().into_inner().ended_count, 0);
+
+    // What is its own it has, from its first moment on.
+    let own = sign_in(&server, &second).await.unwrap();
+    refresh(&second, &own.refresh_token).await.unwrap();
+    assert_eq!(count().await, 1);
+    complete(&second, challenge(&second).await).await.unwrap();
 }
 
 /// Nothing is widened by omission: an empty audience is the client's own, and it asks for no other than it was given.

@@ -10,6 +10,7 @@ use crate::domain::change::Revision;
 use crate::domain::id::PrincipalId;
 use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, RoleId};
+use crate::domain::time::Timestamp;
 use crate::store::{Binding, BindingFilter, BindingKey, Changed, GrantError, WithdrawError};
 
 const READ: &str = "postern:bindings:read";
@@ -86,12 +87,34 @@ impl Auth {
         Ok(self.seen(revision).await)
     }
 
-    /// One page, and whether there are more.
+    /// One page, and whether there are more: what this server's configuration says of its clients among them.
     pub async fn list_bindings(&self, caller: &Caller, list: &ListBindings) -> Result<(Vec<Binding>, bool), AuthError> {
         let act = Act::new(caller, "ListBindings");
         self.permit(&act, READ, list.filter.scope.as_ref().and_then(Scope::tenant))?;
-        let bindings = self.store.list_bindings(&list.filter, list.after.as_ref(), list.page_size + 1).await?;
+        let mut bindings = self.store.list_bindings(&list.filter, list.after.as_ref(), list.page_size + 1).await?;
+        let is_asked = |declared: &Binding| {
+            let BindingFilter { principal, role, scope } = &list.filter;
+            principal.as_ref().is_none_or(|principal| declared.principal == *principal)
+                && role.as_ref().is_none_or(|role| declared.bound.role == *role)
+                && scope.as_ref().is_none_or(|scope| declared.bound.scope == *scope)
+                && list.after.as_ref().is_none_or(|after| key(declared) > (&after.principal, &after.role, &after.scope))
+        };
+        bindings.extend(self.declared_bindings().filter(is_asked));
+        // As the store orders them, so that a page ends where the next one begins.
+        bindings.sort_by(|one, other| key(one).cmp(&key(other)));
         Ok(page(bindings, list.page_size))
+    }
+
+    /// What the configuration and the profile say: by nobody's grant, at no time.
+    fn declared_bindings(&self) -> impl Iterator<Item = Binding> {
+        self.clients.all_fixed().iter().flat_map(|client| {
+            client.roles.iter().map(|bound| Binding {
+                principal: PrincipalId::Client(client.id.clone()),
+                bound: bound.clone(),
+                create_time: Timestamp::default(),
+                granted_by: None,
+            })
+        })
     }
 
     /// What the configuration says is changed there.
@@ -101,6 +124,10 @@ impl Auth {
             PrincipalId::Client(client) => self.must_be_registered(client),
         }
     }
+}
+
+fn key(binding: &Binding) -> (&PrincipalId, &RoleId, &Scope) {
+    (&binding.principal, &binding.bound.role, &binding.bound.scope)
 }
 
 fn tell(event: &mut AuditEvent, role: &RoleId, scope: &Scope) {

@@ -110,10 +110,12 @@ fn the_longest_life_counts() {
         limits: SessionLimits { absolute_ttl: Some(HOUR / 2), ..limits(0) },
         ..client("web", Origin::Store, &[])
     };
-    clients.learn(&[long.clone(), short]);
+    let late = Registration { create_time: Timestamp::from_secs(1_001), ..client("late", Origin::Store, &[]) };
+    clients.learn(&[long.clone(), short, late.clone()]);
     assert_eq!(clients.absolute_ttl_max(), 9 * HOUR);
-    assert_eq!(clients.session_policy(&long.id).unwrap().absolute_ttl, 9 * HOUR);
-    assert!(clients.session_policy(&"gone".parse().unwrap()).is_none());
+    assert_eq!(clients.session_policy(&long.id, NOW).unwrap().absolute_ttl, 9 * HOUR);
+    assert!(clients.session_policy(&"gone".parse().unwrap(), NOW).is_none());
+    assert!(clients.session_policy(&late.id, NOW).is_none(), "opened by another of the same id");
 }
 
 #[test]

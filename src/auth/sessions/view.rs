@@ -52,7 +52,8 @@ impl Auth {
         end: Option<End>,
         current: Option<SessionId>,
     ) -> SessionView {
-        let policy = self.clients.session_policy(&session.client).unwrap_or(call.client.session_policy);
+        let policy =
+            self.clients.session_policy(&session.client, session.create_time).unwrap_or(call.client.session_policy);
         SessionView {
             id: session.id,
             user: session.user,

@@ -134,6 +134,11 @@ fn who(id: &str, names: &HashMap<String, String>) -> String {
     }
 }
 
+/// Whether it stands in the server's configuration, where it is changed.
+fn is_declared(binding: &Binding) -> bool {
+    binding.create_time.is_none() && binding.granted_by.is_empty()
+}
+
 fn render(bindings: &[Binding], names: &HashMap<String, String>, view: &View) -> String {
     if bindings.is_empty() {
         return "No bindings.\n".to_owned();
@@ -146,7 +151,7 @@ fn render(bindings: &[Binding], names: &HashMap<String, String>, view: &View) ->
             place_of(binding.scope.as_ref()),
             view.local(binding.expire_time.as_ref()),
             view.relative(binding.create_time.as_ref()),
-            who(&binding.granted_by, names),
+            if is_declared(binding) { "the settings".to_owned() } else { who(&binding.granted_by, names) },
         ]);
     }
     table.render()
@@ -183,7 +188,8 @@ mod tests {
         let bindings = [
             binding(scope(Some("acme".to_owned()), false), time("2026-03-02T18:00:00Z")),
             binding(scope(None, true), None),
-            client,
+            client.clone(),
+            Binding { principal_id: "shop".to_owned(), create_time: None, granted_by: String::new(), ..client },
         ];
         let names = HashMap::from([(bindings[0].principal_id.clone(), "mira@example.com".to_owned())]);
         let view = view_at("2026-03-01T12:00:00Z");

@@ -6,10 +6,10 @@ use crate::app::{Offline, StartError};
 use crate::cli::failure::Failure;
 use crate::config::{Config, Sources};
 
-/// With the settings that a server started here would have.
-pub(super) async fn open(data_dir: &Path) -> Result<Offline, Failure> {
+/// With the settings that a server started here, with this file, would have.
+pub(super) async fn open(data_dir: &Path, config: Option<&Path>) -> Result<Offline, Failure> {
     let overrides = vec![("data_dir".to_owned(), data_dir.display().to_string())];
-    let config = Sources::from_process(None, overrides).and_then(Config::load);
+    let config = Sources::from_process(config.map(Path::to_owned), overrides).and_then(Config::load);
     let config = config.map_err(|error| Failure::local(error.to_string()))?;
     Offline::open(config).await.map_err(|error| failure(&error))
 }

@@ -14,6 +14,9 @@ pub(in crate::cli) struct AdminArgs {
     /// Work on this data directory itself, while no server runs on it; needs no sign-in
     #[arg(long, value_name = "DATA_DIR", global = true, help_heading = "Options of every client command")]
     pub(in crate::cli) offline: Option<PathBuf>,
+    /// With --offline: the settings of the server that runs there [default: ./postern.toml if it exists]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Options of every client command")]
+    pub(in crate::cli) config: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) client: ClientArgs,
 }

@@ -139,7 +139,7 @@ pub(super) const VERIFY: &str = "\
 Examples:
   postern verify                              is my token good?
   postern verify --require orders:refund --tenant acme
-  postern verify --token-stdin --max-age 15m < token
+  postern verify --token-stdin --audience shop < token
 
 Exits with 0 on ALLOW, 3 on DENY, 4 on UNAUTHENTICATED and STEP_UP.
 Next, after DENY: postern admin explain USER PERMISSION";
@@ -180,6 +180,7 @@ Examples:
 
 No administrator can sign in any more? Stop the server, and where it ran:
   postern admin --offline ./postern-data users set-password admin
+  postern admin --offline /var/lib/postern --config /etc/postern/postern.toml users set-password admin
 
 Next: postern admin explain mira@example.com orders:refund --tenant acme";
 

@@ -8,6 +8,7 @@ use crate::auth::error::AuthError;
 use crate::domain::id::PrincipalId;
 use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, RoleId};
+use crate::domain::time::Timestamp;
 use crate::grpc::admin_service::{PAGE_SIZE_MAX, admit};
 use crate::grpc::fields::Fields;
 use crate::grpc::pages::Pages;
@@ -127,7 +128,8 @@ fn render_binding(binding: &Binding) -> wire::Binding {
         role: role.to_string(),
         scope: Some(wire::Scope { r#where: Some(place) }),
         expire_time: expires_at.map(render::timestamp),
-        create_time: Some(render::timestamp(binding.create_time)),
+        // What the configuration says was given at no time.
+        create_time: (binding.create_time > Timestamp::default()).then(|| render::timestamp(binding.create_time)),
         granted_by: binding.granted_by.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }

@@ -53,7 +53,7 @@ async fn read(
     id: Option<&ClientId>,
 ) -> Result<Vec<Registration>, StoreError> {
     const CLIENTS: &str = "SELECT id, display_name, audience, token_audiences, return_urls, access_ttl, idle_ttl, \
-        absolute_ttl, refresh_grace, max_per_user, disabled, etag FROM clients WHERE $1 IS NULL OR id = $1 ORDER BY id";
+        absolute_ttl, refresh_grace, max_per_user, disabled, create_time, etag FROM clients WHERE $1 IS NULL OR id = $1 ORDER BY id";
     const SANS: &str = "SELECT client_id, san FROM client_sans WHERE $1 IS NULL OR client_id = $1 \
         ORDER BY client_id, position";
     const SECRETS: &str = "SELECT client_id, digest, end_time FROM client_secrets \
@@ -113,6 +113,7 @@ fn client(row: &Row, id: &str) -> Result<Registration, StoreError> {
                 .map_err(|_negative| StoreError::corrupt("a client's limit is negative"))?,
         },
         disabled: row.try_get("disabled")?,
+        create_time: sql::time(row, "create_time")?,
         etag: etag.to_string(),
         ..Registration::new(sql::parse(id, "a client's id")?, Origin::Store)
     })

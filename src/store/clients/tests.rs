@@ -45,8 +45,9 @@ async fn a_client_comes_back_as_it_was_made(engine: Engine) {
     let scratch = Scratch::new(engine).await;
     let cursor = scratch.cursor().await;
     let (made, revision) = scratch.store.create_client(&full(), &scratch.audit()).await.unwrap();
-    let etag = made.etag.clone();
-    assert_eq!(made, Registration { secrets: made.secrets.clone(), etag, ..full() });
+    let (create_time, etag) = (made.create_time, made.etag.clone());
+    assert!(create_time > Timestamp::default());
+    assert_eq!(made, Registration { secrets: made.secrets.clone(), create_time, etag, ..full() });
     assert_eq!(scratch.store.client(&made.id).await.unwrap().as_ref(), Some(&made));
     let learned = scratch.learned(cursor).await;
     assert_eq!((learned.cursor.id, learned.changes), (revision.id, vec![Change::Clients(vec![made])]));

@@ -75,6 +75,7 @@ fn an_access_token_that_ended_is_renewed_unasked() {
 
     person.lets_the_access_token_end();
     person.does("verify").ends_with(DONE).says("ALLOW");
+    person.does("verify --audience shop").ends_with(NOT_AUTHENTICATED).says("TOKEN_INVALID");
     let after = person.state();
     assert_ne!(after["refresh_token"], before["refresh_token"]);
     assert_ne!(after["access_token"], before["access_token"]);

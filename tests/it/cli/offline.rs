@@ -62,6 +62,24 @@ fn audited(database: &std::path::Path) -> Vec<(String, String)> {
     })
 }
 
+/// What the server reads from a file of its own, the operator reads from there too.
+#[test]
+fn the_settings_of_the_server_are_named_with_its_data() {
+    let folder = folder();
+    let served = Served::start(folder.path());
+    assert_eq!(served.end(Signal::TERM), Some(DONE));
+    let (data, settings) = (folder.path().join("data"), folder.path().join("elsewhere.toml"));
+    std::fs::write(&settings, "passwords.min_length = 10\n").unwrap();
+    let person = Person::at("http://127.0.0.1:9".to_owned());
+    let set = |options: &str| offline(&person, &data, "ten of them", &format!("users set-password admin{options}"));
+    set("").ends_with(REFUSED).complains("PASSWORD_REFUSED");
+    set(&format!(" --config {}", settings.display())).ends_with(DONE);
+    let before = format!("--config {} users create kim", settings.display());
+    offline(&person, &data, "ten of them", &before).ends_with(DONE).says(&format!("--config {}", settings.display()));
+    set(" --config no-such.toml").ends_with(REFUSED).complains("no-such.toml");
+    person.does("admin users list --config x.toml").ends_with(REFUSED).complains("with --offline DATA_DIR only");
+}
+
 #[test]
 fn a_folder_without_a_store_is_left_as_it_is() {
     let folder = folder();

@@ -1,0 +1,278 @@
+//! When Redis is away, silent, full, or another one than before: every step ends in time, nothing is answered that is not
+//! so, and it comes back by itself.
+
+use std::time::Instant;
+
+use super::server::{self, Server, until};
+use super::*;
+
+/// What every step ends in. On a loaded machine a bound of ours may be late by a little, never by as much again.
+const BOUND: Duration = Duration::from_millis(1_500);
+const LONG: Duration = Duration::from_secs(30);
+
+async fn alone() -> Bench<Server> {
+    bench(Arc::new(Server::start(server::redis(), &[]))).await
+}
+
+/// Each step, and how long the longest took.
+#[expect(clippy::disallowed_methods, reason = "measures the test")]
+async fn all_unavailable(vault: &RedisVault) -> Duration {
+    let slot = at(Kind::Session, "p", "k");
+    let steps = |vault: RedisVault, slot: Slot, number: usize| async move {
+        let began = Instant::now();
+        let outcome = match number {
+            0 => vault.insert(&slot, b"x", soon()).await.map(drop),
+            1 => vault.get(&slot).await.map(drop),
+            2 => vault.swap(&slot, b"x", b"y", soon()).await.map(drop),
+            3 => vault.take(&slot).await.map(drop),
+            4 => vault.remove(&slot).await.map(drop),
+            _ => vault.list(Kind::Session, "p").await.map(drop),
+        };
+        assert!(matches!(outcome, Err(VaultError::Unavailable { .. })), "step {number}: {outcome:?}");
+        began.elapsed()
+    };
+    let tasks: tokio::task::JoinSet<Duration> =
+        (0..6).map(|number| steps(vault.clone(), slot.clone(), number)).collect();
+    tasks.join_all().await.into_iter().max().unwrap()
+}
+
+async fn works_again(vault: &RedisVault) {
+    let slot = at(Kind::Challenge, "again", "k");
+    let again = async {
+        // Over both connections.
+        while vault.insert(&slot, b"x", soon()).await.is_err() || vault.remove(&slot).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LONG, again).await.expect("it works again");
+}
+
+async fn notices(vault: &RedisVault) {
+    let noticed = async {
+        while vault.is_connected() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LONG, noticed).await.expect("it is noticed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_while_redis_is_away_and_connects_when_it_comes() {
+    let server = Server::start(server::redis(), &[]);
+    server.kill();
+    let (vault, stop) = open(settings(&server.url()));
+    assert!(!vault.is_connected());
+    assert!(all_unavailable(&vault).await < BOUND);
+    server.restart();
+    works_again(&vault).await;
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_is_missed_at_once_and_met_again() {
+    let bench = alone().await;
+    let slot = at(Kind::Session, "p", "k");
+    bench.vault.insert(&slot, b"x", soon()).await.unwrap();
+    bench.server.kill();
+    assert!(all_unavailable(&bench.vault).await < BOUND);
+    notices(&bench.vault).await;
+    assert!(all_unavailable(&bench.vault).await < Duration::from_millis(500), "without a connection nobody waits");
+    bench.server.restart();
+    works_again(&bench.vault).await;
+    assert_eq!(bench.vault.get(&slot).await.unwrap(), None, "it forgot, and says so");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_falls_silent_is_not_waited_for() {
+    let bench = alone().await;
+    bench.server.signal("STOP");
+    assert!(all_unavailable(&bench.vault).await < BOUND);
+    notices(&bench.vault).await;
+    assert!(all_unavailable(&bench.vault).await < Duration::from_millis(500), "it is known to be silent");
+    bench.server.signal("CONT");
+    works_again(&bench.vault).await;
+}
+
+/// Writing on must not make a silent connection look alive, nor hang once the peer's buffers are full.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_into_silence_ends_in_time() {
+    let bench = alone().await;
+    bench.server.signal("STOP");
+    let large = vec![0; 200_000];
+    let tasks: tokio::task::JoinSet<()> = (0..200)
+        .map(|number: u32| {
+            let (vault, large) = (bench.vault.clone(), large.clone());
+            async move {
+                let slot = at(Kind::Session, "p", &number.to_string());
+                assert!(vault.swap(&slot, &large, &large, soon()).await.is_err());
+            }
+        })
+        .collect();
+    tokio::time::timeout(LONG, tasks.join_all()).await.unwrap();
+    notices(&bench.vault).await;
+    bench.server.signal("CONT");
+    works_again(&bench.vault).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_in_flight_is_not_sent_again() {
+    let bench = alone().await;
+    bench.server.signal("STOP");
+    let slot = at(Kind::Challenge, "p", "k");
+    assert!(bench.vault.insert(&slot, b"x", soon()).await.is_err());
+    notices(&bench.vault).await;
+    bench.server.signal("CONT");
+    works_again(&bench.vault).await;
+    let statistics = bench.server.ask(&["INFO", "commandstats"]).text();
+    let sets = statistics.lines().find(|line| line.starts_with("cmdstat_set:")).unwrap();
+    // The one in flight, which the server may have found in its buffer, and that of `works_again`.
+    assert!(sets.contains("calls=1,") || sets.contains("calls=2,"), "{sets}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_became_a_replica_is_not_used_not_even_to_read() {
+    let bench = alone().await;
+    let slot = at(Kind::Session, "p", "k");
+    bench.vault.insert(&slot, b"x", soon()).await.unwrap();
+    let nobody = server::free_port().to_string();
+    bench.server.ask(&["REPLICAOF", "127.0.0.1", &nobody]);
+    assert!(bench.vault.swap(&slot, b"x", b"y", soon()).await.is_err());
+    notices(&bench.vault).await;
+    assert!(bench.vault.get(&slot).await.is_err());
+    bench.server.ask(&["REPLICAOF", "NO", "ONE"]);
+    works_again(&bench.vault).await;
+    assert_eq!(bench.vault.get(&slot).await.unwrap().unwrap(), b"x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_and_one_without_replicas_refuse_writes_only() {
+    let bench = alone().await;
+    let slot = at(Kind::Session, "p", "k");
+    bench.vault.insert(&slot, b"x", soon()).await.unwrap();
+    for (setting, bad, good) in [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")] {
+        bench.server.ask(&["CONFIG", "SET", setting, bad]);
+        assert!(bench.vault.insert(&at(Kind::Session, "p", "new"), b"x", soon()).await.is_err(), "{setting}");
+        assert!(bench.vault.swap(&slot, b"x", b"y", soon()).await.is_err(), "{setting}");
+        assert_eq!(bench.vault.get(&slot).await.unwrap().unwrap(), b"x", "{setting}");
+        bench.server.ask(&["CONFIG", "SET", setting, good]);
+        works_again(&bench.vault).await;
+    }
+}
+
+fn replica_of(primary: &Server) -> Server {
+    let line = format!("replicaof 127.0.0.1 {}", primary.port);
+    let replica = Server::start(server::redis(), &[&line]);
+    until(|| replica.ask(&["INFO", "replication"]).text().contains("master_link_status:up"));
+    until(|| primary.ask(&["INFO", "replication"]).text().contains("state=online"));
+    replica
+}
+
+fn waits(server: &Server) -> u32 {
+    let statistics = server.ask(&["INFO", "commandstats"]).text();
+    let line = statistics.lines().find(|line| line.starts_with("cmdstat_wait:"));
+    line.map_or(0, |line| line.split(['=', ',']).nth(1).unwrap().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_waited_for_where_there_is_one_and_left_alone_when_it_lags() {
+    let server = Arc::new(Server::start(server::redis(), &["repl-diskless-sync-delay 0"]));
+    let bench = bench(Arc::clone(&server)).await;
+    let one = |number: u32| at(Kind::Session, "p", &number.to_string());
+    bench.vault.insert(&one(0), b"x", soon()).await.unwrap();
+    assert_eq!(waits(&server), 0, "nobody to wait for");
+
+    let replica = replica_of(&server);
+    let known = || bench.vault.waiting_link.live().is_ok_and(|live| live.replicas == 1);
+    tokio::task::block_in_place(|| until(known));
+    bench.vault.insert(&one(1), b"x", soon()).await.unwrap();
+    bench.vault.take(&one(1)).await.unwrap();
+    assert_eq!(waits(&server), 2);
+    bench.vault.swap(&one(0), b"x", b"y", soon()).await.unwrap();
+    assert_eq!(waits(&server), 2, "a refresh waits for nobody");
+    assert!(replica.ask(&["DBSIZE"]).number() > 0);
+
+    replica.signal("STOP");
+    for number in 2..10 {
+        assert!(bench.vault.insert(&one(number), b"x", soon()).await.unwrap());
+    }
+    assert_eq!(waits(&server), 3, "the first one waited in vain, the others did not");
+    replica.signal("CONT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_know_where_the_primary_is_now() {
+    let primary = Server::start(server::redis(), &["repl-diskless-sync-delay 0"]);
+    let replica = replica_of(&primary);
+    let monitor = format!("sentinel monitor auth 127.0.0.1 {} 1", primary.port);
+    let lines = [monitor.as_str(), "sentinel down-after-milliseconds auth 500", "sentinel failover-timeout auth 2000"];
+    let sentinel = Server::start_sentinel(&lines);
+    until(|| sentinel.ask(&["SENTINEL", "REPLICAS", "auth"]).list().len() == 1);
+    // One that takes connections and says nothing must not be asked for ever.
+    let silent = Server::start(server::redis(), &[]);
+    silent.signal("STOP");
+
+    let url = format!("redis-sentinel://127.0.0.1:{},127.0.0.1:{}/auth", silent.port, sentinel.port);
+    let (vault, stop) = open(settings(&url));
+    works_again(&vault).await;
+    primary.kill();
+    works_again(&vault).await;
+    assert_eq!(replica.ask(&["ROLE"]).list()[0].text(), "master");
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_followed_through_a_fail_over_and_a_move() {
+    let cluster = Cluster::start(3, 1);
+    let (vault, stop) = open(settings(&cluster.url()));
+    works_again(&vault).await;
+    let slots: Vec<Slot> = (0..60).map(|number| at(Kind::Session, &format!("u{number}"), "k")).collect();
+    for slot in &slots {
+        assert!(vault.insert(slot, b"x", soon()).await.unwrap());
+    }
+
+    // One by one, slots go to another node.
+    let (from, to) = (&cluster.primaries[0], &cluster.primaries[1]);
+    let (from_id, to_id) = (from.ask(&["CLUSTER", "MYID"]).text(), to.ask(&["CLUSTER", "MYID"]).text());
+    let of = |slot: &Slot| slot_of(&vault.keys.value(slot)).to_string();
+    let moved: Vec<&Slot> = slots.iter().filter(|slot| slot_of(&vault.keys.value(slot)) < 16_384 / 3).collect();
+    assert!(moved.len() > 2);
+    for slot in &moved {
+        to.ask(&["CLUSTER", "SETSLOT", &of(slot), "IMPORTING", &from_id]);
+        from.ask(&["CLUSTER", "SETSLOT", &of(slot), "MIGRATING", &to_id]);
+        let names = from.ask(&["CLUSTER", "GETKEYSINSLOT", &of(slot), "100"]).list();
+        for name in names {
+            let moving: [&[u8]; 6] =
+                [b"MIGRATE", b"127.0.0.1", to.port.to_string().leak().as_bytes(), &name.bytes(), b"0", b"5000"];
+            assert_eq!(from.ask_bytes(&moving).text(), "OK");
+        }
+        // In the middle of a move it may fail, but no answer may be another's.
+        let both = tokio::join!(vault.get(slot), vault.get(&slots[0]));
+        for found in [both.0, both.1] {
+            assert!(found.is_err() || found.unwrap().unwrap() == b"x");
+        }
+        for node in [to, from] {
+            node.ask(&["CLUSTER", "SETSLOT", &of(slot), "NODE", &to_id]);
+        }
+        assert_eq!(vault.swap(slot, b"x", b"y", soon()).await.unwrap(), Swap::Swapped, "it lies at the other node");
+        assert_eq!(vault.swap(slot, b"y", b"x", soon()).await.unwrap(), Swap::Swapped);
+    }
+
+    cluster.primaries[0].kill();
+    for slot in &slots {
+        let found = async {
+            loop {
+                match vault.get(slot).await {
+                    Ok(found) => break found,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        let found = tokio::time::timeout(LONG, found).await.expect("it comes back");
+        assert_eq!(found.as_deref(), Some(&b"x"[..]));
+    }
+    // The settings named the node that is gone.
+    for slot in &slots {
+        assert_eq!(vault.take(slot).await.unwrap().unwrap(), b"x");
+    }
+    stop.cancel();
+}

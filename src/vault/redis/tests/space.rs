@@ -1,0 +1,150 @@
+//! What lies in Redis: nothing without an end, nothing outside its partition's slot, and little of it.
+
+use super::server::{self, Server};
+use super::*;
+use crate::domain::id::{SessionId, UserId};
+
+async fn alone() -> Bench<Server> {
+    bench(Arc::new(Server::start(server::redis(), &[]))).await
+}
+
+fn text(name: &[u8]) -> String {
+    String::from_utf8(name.to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_ends_and_lies_in_the_slot_of_its_partition() {
+    let bench = alone().await;
+    let odd = ["p", "", "}", "{}", "\r\nFLUSHALL\r\n", "*1\r\n$8\r\nFLUSHALL\r\n", "\u{0}\u{1F511}", "a b\"c'd\\"];
+    for kind in [Kind::Session, Kind::Challenge] {
+        for partition in odd {
+            for key in odd {
+                let slot = at(kind, partition, key);
+                assert!(bench.vault.insert(&slot, key.as_bytes(), soon()).await.unwrap());
+                assert_eq!(
+                    bench.vault.swap(&slot, key.as_bytes(), b"new", Timestamp::MAX).await.unwrap(),
+                    Swap::Swapped
+                );
+                assert_eq!(bench.vault.get(&slot).await.unwrap().unwrap(), b"new");
+            }
+        }
+    }
+    let names = bench.server.names();
+    assert_eq!(names.len(), odd.len() * (2 * odd.len() + 1), "values, and an index where there is one");
+    for (name, left) in names {
+        assert!(left > 0, "{name:?} has no end");
+        assert!(name.starts_with(bench.time.prefix.as_bytes()));
+        let tag = &name[name.iter().position(|byte| *byte == b'{').unwrap()..];
+        let tag = &tag[1..tag.iter().position(|byte| *byte == b'}').unwrap()];
+        assert!(!tag.is_empty(), "{name:?}");
+    }
+    for partition in odd {
+        let mut keys: Vec<String> = odd.map(str::to_owned).into();
+        keys.sort();
+        let listed = bench.vault.list(Kind::Session, partition).await.unwrap();
+        assert_eq!(listed.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), keys);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_is_freed_at_once_and_leaves_no_trace() {
+    let bench = alone().await;
+    for kind in [Kind::Session, Kind::Challenge] {
+        for past in [Timestamp::from_secs(0), Timestamp::from_micros(-1), Timestamp::from_secs(1_000_000_000)] {
+            let slot = at(kind, "p", "k");
+            assert!(bench.vault.insert(&slot, b"dead", past).await.unwrap());
+            assert_eq!(bench.vault.get(&slot).await.unwrap(), None);
+            assert!(bench.vault.list(kind, "p").await.unwrap().is_empty());
+        }
+    }
+    let slot = at(Kind::Session, "p", "k");
+    bench.vault.insert(&slot, b"one", soon()).await.unwrap();
+    assert_eq!(bench.vault.swap(&slot, b"one", b"two", Timestamp::from_secs(5)).await.unwrap(), Swap::Swapped);
+    assert_eq!(bench.vault.get(&slot).await.unwrap(), None);
+    assert!(bench.server.names().is_empty(), "{:?}", bench.server.names());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_holds_what_lives_and_ends_with_it() {
+    let bench = alone().await;
+    let (short, long) = (at(Kind::Session, "p", "short"), at(Kind::Session, "p", "long"));
+    bench.vault.insert(&short, b"s", soon()).await.unwrap();
+    bench.vault.insert(&long, b"l", soon() + Duration::from_mins(9)).await.unwrap();
+    let index = format!("{}S{{p}}", bench.time.prefix);
+    let members = || bench.server.ask(&["ZRANGE", &index, "0", "-1"]).list().len();
+    let left = || bench.server.ask(&["PTTL", &index]).number();
+    assert_eq!(members(), 2);
+    assert!(left() > 60_000 && left() <= 600_000, "{}", left());
+
+    bench.time.advance(Duration::from_mins(2)).await;
+    let listed = bench.vault.list(Kind::Session, "p").await.unwrap();
+    assert_eq!(listed, [("long".to_owned(), b"l".to_vec())]);
+    assert_eq!(members(), 1, "pruned when listed");
+
+    // An entry whose value is gone, as after a write by hand.
+    bench.server.ask(&["DEL", &format!("{}s{{p}}long", bench.time.prefix)]);
+    assert!(bench.vault.list(Kind::Session, "p").await.unwrap().is_empty());
+    assert!(bench.server.names().is_empty());
+
+    for slot in [&short, &long] {
+        bench.vault.insert(slot, b"x", soon()).await.unwrap();
+    }
+    assert!(bench.vault.remove(&short).await.unwrap());
+    assert_eq!(members(), 1);
+    assert!(bench.vault.take(&long).await.unwrap().is_some());
+    assert!(bench.server.names().is_empty(), "nothing is left");
+}
+
+/// The size of a record, as `vault::sessions` seals it, with a user agent of 120 bytes.
+const RECORD_BYTES: usize = 330;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_small_with_all_its_keys() {
+    let bench = bench_with_prefix().await;
+    let (user, session) = (UserId::generate().to_string(), SessionId::generate().to_string());
+    bench.vault.insert(&at(Kind::Session, &user, &session), &[0xA5; RECORD_BYTES], soon()).await.unwrap();
+    let names = bench.server.names();
+    let bytes = |name: &[u8]| bench.server.ask_bytes(&[b"MEMORY", b"USAGE", name]).number();
+    let told: Vec<String> = names.iter().map(|(name, _)| format!("{} {}", bytes(name), text(name))).collect();
+    assert!(names.iter().map(|(name, _)| bytes(name)).sum::<i64>() <= 700, "{told:#?}");
+}
+
+/// A server of its own with the prefix as it is by default.
+async fn bench_with_prefix() -> Bench<Server> {
+    let server = Arc::new(Server::start(server::redis(), &[]));
+    let settings = RedisSettings { prefix: "postern:".to_owned(), ..settings(&server.url()) };
+    bench_with(server, settings).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_the_server_forgot_is_loaded_again() {
+    let bench = alone().await;
+    let slot = at(Kind::Session, "p", "k");
+    for _ in 0..2 {
+        assert_eq!(bench.server.ask(&["SCRIPT", "FLUSH"]).text(), "OK");
+        assert!(bench.vault.insert(&slot, b"one", soon()).await.unwrap());
+        assert_eq!(bench.server.ask(&["SCRIPT", "FLUSH"]).text(), "OK");
+        assert_eq!(bench.vault.swap(&slot, b"one", b"two", soon()).await.unwrap(), Swap::Swapped);
+        assert_eq!(bench.vault.take(&slot).await.unwrap().unwrap(), b"two");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tasks_share_two_connections() {
+    let bench = alone().await;
+    let before = bench.server.ask(&["INFO", "clients"]).text();
+    let tasks: tokio::task::JoinSet<()> = (0..64)
+        .map(|number: u32| {
+            let vault = bench.vault.clone();
+            async move {
+                let slot = at(Kind::Session, "p", &number.to_string());
+                assert!(vault.insert(&slot, b"x", soon()).await.unwrap());
+                assert!(vault.get(&slot).await.unwrap().is_some());
+            }
+        })
+        .collect();
+    tasks.join_all().await;
+    let connected = |text: &str| text.lines().find(|line| line.starts_with("connected_clients:")).unwrap().to_owned();
+    assert_eq!(connected(&before), "connected_clients:3", "ours, and who asks");
+    assert_eq!(connected(&bench.server.ask(&["INFO", "clients"]).text()), "connected_clients:3");
+}
