@@ -54,6 +54,7 @@ pub use offline::Offline;
 pub use report::{SigningKeyReport, StartReport, StorePlace};
 
 pub use crate::grpc::InProcess;
+pub use crate::store::{CopiedTable, CopyError};
 
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 const PURGE_EVERY: Duration = Duration::from_hours(1);
@@ -84,7 +85,8 @@ impl App {
         }
 
         let store = engines::store(&config, clock.clone()).await?;
-        let vault = engines::vault(&config, &store);
+        let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
+        let vault = engines::vault(&config, &store, &background, &stop_background).await?;
         let (masters, master_key_created) = first_start::master_keys(&config, &store).await?;
         let issuer = first_start::issuer(&config, &store).await?;
         let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
@@ -118,8 +120,6 @@ impl App {
         let (audit, audit_task) = Audit::new(store.clone());
         let signing = keyring.signing_or_next(clock.now()).map_err(internal)?;
 
-        let background = TaskTracker::new();
-        let stop_background = CancellationToken::new();
         background.spawn(feed_task.run(stop_background.clone()));
         background.spawn(store.clone().listen(stop_background.clone()));
         background.spawn(audit_task.run(stop_background.clone()));
@@ -130,7 +130,8 @@ impl App {
 
         let auth = Arc::new(Auth {
             sessions: Sessions::new(Arc::clone(&vault), masters.sealer("session")),
-            challenges: Challenges::new(vault, masters.sealer("challenge")),
+            challenges: Challenges::new(Arc::clone(&vault), masters.sealer("challenge")),
+            vault,
             summaries: masters.sealer("summary"),
             clients,
             rules: Rules {

@@ -44,6 +44,7 @@ use crate::domain::session::{Session, TokenScope};
 use crate::domain::standing::{End, Fence, Owner};
 use crate::domain::time::Timestamp;
 use crate::store::Store;
+use crate::vault::Vault;
 use crate::vault::challenges::Challenges;
 use crate::vault::seal::{Place, Sealer};
 use crate::vault::sessions::Sessions;
@@ -54,6 +55,8 @@ pub use error::AuthError as Error;
 /// The use cases, with all that they need.
 pub struct Auth {
     pub store: Store,
+    /// Beside its typed forms, for whoever asks only whether it is there.
+    pub vault: Arc<dyn Vault>,
     pub sessions: Sessions,
     pub challenges: Challenges,
     pub verifier: Arc<Verifier>,

@@ -35,6 +35,9 @@ pub trait Vault: Send + Sync {
     /// Whether there was something.
     async fn remove(&self, slot: &Slot) -> Result<bool, VaultError>;
 
+    /// Whether the engine answers now, in the little time that a probe has.
+    async fn ping(&self) -> Result<(), VaultError>;
+
     /// Keys and values of one partition, in the order of their keys; of a kind that is listed.
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError>;
 }

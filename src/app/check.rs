@@ -27,7 +27,10 @@ pub async fn check(config: &Config) -> Result<Found, StartError> {
             let facts = engines::look_at(server).await?;
             if facts.schema < facts.newest_schema && !server.migrate {
                 let (found, needed) = (facts.schema, facts.newest_schema);
-                return Err(engines::at(engines::URL, ConnectError::NotMigrated { server: facts.server, found, needed }));
+                return Err(engines::at(
+                    engines::URL,
+                    ConnectError::NotMigrated { server: facts.server, found, needed },
+                ));
             }
             (Some(facts.schema).filter(|schema| *schema > 0), Some(facts))
         }

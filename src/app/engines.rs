@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 use crate::app::{StartError, StorePlace};
 use crate::clock::Clock;
-use crate::config::{self, Config, Postgres, SecretSource};
+use crate::config::{self, Config, Postgres, Profile, SecretSource};
 use crate::store::{ConnectError, Migrated, PostgresSettings, ServerFacts, Store};
 use crate::vault::Vault;
+use crate::vault::redis::{self, Facts, RedisSettings, RedisVault};
 
 /// The settings that say how a server is reached.
 pub(super) const URL: &str = "store.postgres.url";
@@ -16,6 +20,9 @@ const MIGRATE_URL: &str = "store.postgres.migrate_url";
 /// How long a server that is not there yet is waited for: it may be starting beside us.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long Redis is waited for before the start goes on without it.
+const REDIS_WAIT: Duration = Duration::from_secs(2);
+const JUDGE_EVERY: Duration = Duration::from_mins(10);
 
 /// Opens the store, makes an embedded one that is missing, and brings the tables up to date where that is asked for.
 pub(super) async fn store(config: &Config, clock: Clock) -> Result<Store, StartError> {
@@ -65,11 +72,65 @@ pub(super) fn at(setting: &'static str, source: ConnectError) -> StartError {
     StartError::Connect { setting, source }
 }
 
-/// What may expire is kept where the settings say.
-pub(super) fn vault(config: &Config, store: &Store) -> Arc<dyn Vault> {
-    match &config.vault {
-        config::Vault::Store => Arc::new(store.vault()),
+/// What may expire is kept where the settings say. Redis may be away at the start, and is then judged when it comes.
+pub(super) async fn vault(
+    config: &Config,
+    store: &Store,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Vault>, StartError> {
+    let settings = match &config.vault {
+        config::Vault::Store => return Ok(Arc::new(store.vault())),
+        config::Vault::Redis(settings) => RedisSettings::open(settings)?,
+    };
+    let redis = RedisVault::connect(settings, tasks, stop)?;
+    let judged_at_start = match tokio::time::timeout(REDIS_WAIT, redis.connected()).await {
+        Ok(()) => match redis.inspect().await {
+            Ok(facts) => {
+                judge(&facts, config.profile)?;
+                true
+            }
+            Err(why) => {
+                tracing::warn!(%why, "Redis does not say how it is set up");
+                false
+            }
+        },
+        Err(_elapsed) => {
+            tracing::warn!("Redis is away: nobody can sign in or refresh until it is there; verdicts go on");
+            false
+        }
+    };
+    tasks.spawn(watch(redis.clone(), judged_at_start, config.profile, stop.clone()));
+    Ok(Arc::new(redis))
+}
+
+/// Judges Redis again from time to time, since its settings change without us, and a fail-over leads to another server.
+async fn watch(redis: RedisVault, mut judged: bool, profile: Profile, stop: CancellationToken) {
+    loop {
+        let pause = if judged { JUDGE_EVERY } else { ASK_EVERY };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return,
+        }
+        if let Ok(facts) = redis.inspect().await {
+            judged = true;
+            // A service that runs is not ended by it.
+            if let Err(why) = judge(&facts, profile) {
+                tracing::error!(%why, "Redis is set up so that sessions or the end of one may be lost");
+            }
+        }
     }
+}
+
+/// Tells of what should be otherwise; the grave ones keep production from starting.
+fn judge(facts: &Facts, profile: Profile) -> Result<(), StartError> {
+    for concern in redis::faults(facts) {
+        if concern.is_grave && profile == Profile::Production {
+            return Err(StartError::Redis { wrong: concern.wrong, right: concern.right });
+        }
+        tracing::warn!(wrong = concern.wrong, right = concern.right, "Redis should be set up otherwise");
+    }
+    Ok(())
 }
 
 /// Where the store is, as a person would look for it.
@@ -86,6 +147,12 @@ pub(super) fn place(config: &Config, store: &Store) -> StorePlace {
 pub(super) fn vault_place(config: &Config) -> Option<String> {
     match &config.vault {
         config::Vault::Store => None,
+        config::Vault::Redis(settings) => {
+            // Opened before, or there would be nothing to tell of.
+            let url = RedisSettings::open(settings).ok()?.url;
+            let hosts: Vec<String> = url.hosts().iter().map(ToString::to_string).collect();
+            Some(format!("Redis {}", hosts.join(", ")))
+        }
     }
 }
 

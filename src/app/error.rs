@@ -8,6 +8,7 @@ use crate::auth::clients::ClientConflict;
 use crate::domain::id::ClientId;
 use crate::store::{ConnectError, OpenError, StoreError};
 use crate::tls::TlsError;
+use crate::vault::redis::RedisError;
 
 /// Why the service did not start. Nothing that was there is changed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,10 @@ pub enum StartError {
     EngineSecret { setting: &'static str, wrong: String },
     #[error("{what} is for PostgreSQL, and the settings name the embedded store")]
     NotServed { what: &'static str },
+    #[error(transparent)]
+    RedisSettings(#[from] RedisError),
+    #[error("Redis is not fit to keep sessions: {wrong}")]
+    Redis { wrong: String, right: &'static str },
     #[error("{what} works on the embedded store, and the settings name PostgreSQL")]
     NotEmbedded { what: &'static str },
     #[error("the store failed: {0}")]
@@ -91,6 +96,7 @@ impl StartError {
                  printf 'pcs_%s' \"$(openssl rand 32 | basenc --base64url | tr -d =)\""
                     .into(),
             ),
+            Self::Redis { right, .. } => Some((*right).to_owned()),
             Self::MasterKeyInUse { .. } => Some(
                 "put its line back, start, and see `postern master-key status`: it says when a key is needed no more"
                     .into(),

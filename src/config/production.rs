@@ -11,7 +11,8 @@ use std::path::Path;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::read::host_of;
-use super::{Client, Config, DEFAULT_DATA_DIR, Fault, Insecure, SecretSource, Source, Store, WhenStale};
+use super::surroundings::holds_a_password;
+use super::{Client, Config, DEFAULT_DATA_DIR, Fault, Insecure, SecretSource, Source, Store, Vault, WhenStale};
 
 /// What NIST asks of a password that stands alone (SP 800-63B-4, section 3.1.1.2).
 const MIN_LENGTH_ADVISED: usize = 15;
@@ -53,6 +54,7 @@ pub(super) fn judge(config: &Config, source_of: impl Fn(&str) -> Source) -> Judg
     issuer(config, &mut found);
     master_key(config, &source_of, &mut found);
     places(config, &source_of, &mut found);
+    vault(config, &source_of, &mut found);
     doors(config, &mut found);
     log(config, &mut found);
     for (index, client) in config.clients.iter().enumerate() {
@@ -155,6 +157,23 @@ fn places(config: &Config, source_of: impl Fn(&str) -> Source, found: &mut Judge
         if let Some(path) = path.filter(|path| !path.is_absolute()) {
             found.refuse(key, relative(path), "a path from the root: /run/secrets/…");
         }
+    }
+}
+
+/// Whether the way to Redis is safe is judged where its URL can be read.
+fn vault(config: &Config, source_of: impl Fn(&str) -> Source, found: &mut Judgement) {
+    let Vault::Redis(redis) = &config.vault else { return };
+    let secret = |key, secret: &SecretSource, right, found: &mut Judgement| {
+        written_secret(key, secret, right, &source_of, found);
+    };
+    if matches!(redis.url, SecretSource::File(_)) || holds_a_password(&redis.url) {
+        secret("vault.redis.url", &redis.url, "url = { file = \"/run/secrets/redis-url\" }", found);
+    }
+    if let Some(password) = &redis.password {
+        secret("vault.redis.password", password, "password = { file = \"/run/secrets/redis-password\" }", found);
+    }
+    if let Some(ca) = redis.ca.as_ref().filter(|ca| !ca.is_absolute()) {
+        found.refuse("vault.redis.ca", relative(ca), "a path from the root: /run/secrets/…");
     }
 }
 

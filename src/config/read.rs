@@ -6,6 +6,7 @@ mod issuer;
 mod keys;
 mod log;
 mod store;
+mod vault;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -54,10 +55,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
     root.section("listen", |section| doors::listen(section, is_loopback_only, &mut config.listen));
     config.tls = root.section("tls", doors::tls);
     root.section("store", |section| store::read(section, profile, &mut config.store));
-    root.section("vault", |section| {
-        section.choice(&["store"]);
-        section.section("store", |_| {});
-    });
+    root.section("vault", |section| vault::read(section, &mut config.vault));
     root.section("keys", |section| keys::read(section, &mut config.keys));
     root.section("tokens", |tokens| {
         let meaning = "life of an access token; a revocation does not wait for its end";

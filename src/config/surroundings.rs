@@ -1,6 +1,8 @@
 //! The settings held against this machine: whether the files they name are there and private, and whether there is memory
 //! for what they ask. Reads, and never makes or changes anything; what a file holds is not told.
 
+mod redis;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,8 +11,9 @@ use std::path::Path;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use secrecy::ExposeSecret as _;
 
+pub(super) use self::redis::holds_a_password;
 use super::production::Judgement;
-use super::{Client, Config, Passwords, Postgres, Profile, SecretError, SecretSource, Store, Tls};
+use super::{Client, Config, Passwords, Postgres, Profile, SecretError, SecretSource, Store, Tls, Vault};
 use crate::domain::client::ClientSecret;
 
 /// What the process needs beside the memory of its hashing threads.
@@ -27,6 +30,9 @@ pub(super) fn judge(config: &Config) -> Judgement {
     }
     if let Store::Postgres(server) = &config.store {
         postgres(server, config.profile, &mut found);
+    }
+    if let Vault::Redis(server) = &config.vault {
+        redis::judge(server, config.profile, &mut found);
     }
     for (index, client) in config.clients.iter().enumerate() {
         secrets(index, client, &mut found);

@@ -161,7 +161,11 @@ fn half_a_choice_and_two_choices_are_refused() {
     insta::assert_snapshot!(case("store = {}").fault(), @"postern.toml:1  store  chooses nothing  sqlite or postgres");
     insta::assert_snapshot!(case("[store.mysql]\nurl = 'x'").fault(), @r#"postern.toml:1  store  "mysql" is not known here  sqlite or postgres"#);
     insta::assert_snapshot!(case("[store.postgres]\npool_size = 4").fault(), @r#"postern.toml:1  store.postgres.url  missing  url = { file = "/run/secrets/postgres-url" }"#);
-    insta::assert_snapshot!(case("vault = { redis = { url = 'x' } }").fault(), @r#"postern.toml:1  vault  "redis" is not known here  store"#);
+    insta::assert_snapshot!(case("vault = { memcached = { url = 'x' } }").fault(), @r#"postern.toml:1  vault  "memcached" is not known here  store or redis"#);
+    insta::assert_snapshot!(case("[vault.redis]\nprefix = 'a:'").fault(), @r#"postern.toml:1  vault.redis.url  missing  url = { file = "/run/secrets/redis-url" }"#);
+    insta::assert_snapshot!(case("[vault.redis]\nurl.value = 'redis://a'\nprefix = 'a*'").fault(), @r#"postern.toml:3  vault.redis.prefix  "a*" is no prefix  "postern:""#);
+    insta::assert_snapshot!(case("[vault.redis]\nurl.value = 'redis://a'\nusername = ''").fault(), @"postern.toml:3  vault.redis.username  empty  a user's name, or nothing at all");
+    insta::assert_snapshot!(case("[vault]\nstore = {}\nredis.url.value = 'redis://a'").fault(), @"postern.toml:3  vault  store and redis at once, in postern.toml:3 and postern.toml:2  keep one of them");
     insta::assert_snapshot!(case("vault = { store = { path = 'x' } }").fault(), @"postern.toml:1  vault.store.path  unknown key  remove it");
     insta::assert_snapshot!(case("[keys]\nmaster = {}").fault(), @"postern.toml:2  keys.master  chooses nothing  file or value");
     insta::assert_snapshot!(case("[keys]\nmaster = { file = '/a' }").env("POSTERN__KEYS__MASTER__VALUE", "s3cret").fault(), @"POSTERN__KEYS__MASTER__VALUE  keys.master  file and value at once, in postern.toml:2 and POSTERN__KEYS__MASTER__VALUE  keep one of them");

@@ -65,8 +65,9 @@ impl Health {
 
     async fn follow_engines(&self, auth: &Auth) {
         loop {
-            let answered = tokio::time::timeout(PING_TIMEOUT, auth.store.ping()).await;
-            self.set(LOGIN, matches!(answered, Ok(Ok(())))).await;
+            let asked = async { auth.store.ping().await.is_ok() && auth.vault.ping().await.is_ok() };
+            let answered = tokio::time::timeout(PING_TIMEOUT, asked).await;
+            self.set(LOGIN, answered.unwrap_or(false)).await;
             tokio::time::sleep(PING_INTERVAL).await;
         }
     }

@@ -115,6 +115,7 @@ async fn auth(directory: &std::path::Path) -> Auth {
     Auth {
         sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
         challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
+        vault: Arc::new(store.vault()),
         summaries: masters.sealer("summary"),
         audit: Audit::new(store.clone()).0,
         passwords: Passwords::start(&cost).unwrap(),

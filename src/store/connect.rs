@@ -206,7 +206,9 @@ pub(super) async fn look(
     };
     // Others keep their migrations in a table of this name too.
     match table {
-        None if !applied.is_empty() => return Err(ConnectError::Foreign { server, table: "_sqlx_migrations".to_owned() }),
+        None if !applied.is_empty() => {
+            return Err(ConnectError::Foreign { server, table: "_sqlx_migrations".to_owned() });
+        }
         Some(table) if applied.is_empty() || !is_ours => return Err(ConnectError::Foreign { server, table }),
         _ => {}
     }
@@ -234,8 +236,7 @@ pub(super) async fn enter(settings: &PostgresSettings) -> Result<(PgConnection, 
 fn refusal(server: &str, why: sqlx::Error) -> ConnectError {
     let (server, is_io) = (server.to_owned(), matches!(why, sqlx::Error::Io(_)));
     // A server that is starting or stopping says so in words of its own: class 57P.
-    let is_away =
-        why.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code.starts_with("57P"));
+    let is_away = why.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code.starts_with("57P"));
     if is_io || is_away {
         ConnectError::Unreachable { server, source: why.into() }
     } else {
@@ -258,7 +259,9 @@ pub(super) fn options(settings: &PostgresSettings) -> Result<PgConnectOptions, C
     let parameters = behind.split_once('?').map_or("", |(_, parameters)| parameters);
     let name = |parameter: &str| parameter.split(['=', '[', '%']).next().unwrap_or_default().to_owned();
     if parameters.split('&').map(name).any(|name| !name.is_empty() && !PARAMETERS.contains(&name.as_str())) {
-        return Err(unusable("behind `?` it may have sslmode, sslrootcert, sslcert, sslkey, host, port, dbname, user, options"));
+        return Err(unusable(
+            "behind `?` it may have sslmode, sslrootcert, sslcert, sslkey, host, port, dbname, user, options",
+        ));
     }
     // Its own words may quote the URL.
     let mut options = PgConnectOptions::from_str(url)

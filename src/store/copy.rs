@@ -173,7 +173,8 @@ async fn is_copy(
     const HEAD: &str = "SELECT head FROM feed";
     let own: Vec<(i64, Vec<u8>)> = query_as(KEYS).fetch_all(source).await?;
     let there: Vec<(i64, Vec<u8>)> = query_as(KEYS).fetch_all(&mut *target).await?;
-    let is_foreign = |(number, check): &&(i64, Vec<u8>)| own.iter().any(|(same, other)| same == number && other != check);
+    let is_foreign =
+        |(number, check): &&(i64, Vec<u8>)| own.iter().any(|(same, other)| same == number && other != check);
     if let Some((number, _)) = there.iter().find(is_foreign) {
         return Err(CopyError::OtherMasterKey { number: *number });
     }

@@ -76,7 +76,10 @@ async fn in_one_transaction(
         // The lock is ours; that of the library would outlive a failure behind a pooler.
         migrator.set_locking(false);
         // As `run` does, whose bound no task that moves between threads can meet.
-        migrator.run_direct(None, &mut *transaction, false).await.map_err(|why| judged(settings, server, why.into()))?;
+        migrator
+            .run_direct(None, &mut *transaction, false)
+            .await
+            .map_err(|why| judged(settings, server, why.into()))?;
     }
     if let Some(role) = grant_to {
         grant(&mut transaction, settings, server, role).await?;
@@ -105,12 +108,8 @@ async fn grant(
     if role.contains('\0') {
         return Err(no_role());
     }
-    let (exists, schema, uses_schema): (bool, Option<String>, bool) = sqlx::query_as(EXISTS)
-        .persistent(false)
-        .bind(role)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let (exists, schema, uses_schema): (bool, Option<String>, bool) =
+        sqlx::query_as(EXISTS).persistent(false).bind(role).fetch_one(&mut *connection).await.map_err(failed)?;
     if !exists {
         return Err(no_role());
     }
@@ -139,11 +138,7 @@ fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn judged(
-    settings: &PostgresSettings,
-    server: &str,
-    source: Box<dyn StdError + Send + Sync>,
-) -> ConnectError {
+fn judged(settings: &PostgresSettings, server: &str, source: Box<dyn StdError + Send + Sync>) -> ConnectError {
     // A right that is missing, or no schema that one might make a table in.
     let lacks_right = |code: &str| code == "42501" || code == "3F000";
     let mut cause: Option<&(dyn StdError + 'static)> = Some(source.as_ref());

@@ -190,7 +190,8 @@ mod tests {
         let column = |table: &Table, (name, kind): &(&str, Type)| {
             (table.name.to_owned(), (*name).to_owned(), palette(*kind).to_owned())
         };
-        let listed: Vec<_> = TABLES.iter().flat_map(|table| table.columns.iter().map(|one| column(table, one))).collect();
+        let listed: Vec<_> =
+            TABLES.iter().flat_map(|table| table.columns.iter().map(|one| column(table, one))).collect();
         let set: BTreeSet<_> = listed.iter().cloned().collect();
         assert_eq!(set.len(), listed.len(), "a column is listed twice");
         assert_eq!(made, set);

@@ -93,6 +93,10 @@ impl Vault for SqlVault {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn ping(&self) -> Result<(), VaultError> {
+        self.store.ping().await.map_err(|why| VaultError::Unavailable { source: why.into() })
+    }
+
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
         const LIST: &str = "SELECT key, value FROM vault WHERE kind = $1 AND partition = $2 ORDER BY key";
         Ok(query_as(LIST).bind(kind.name()).bind(partition).fetch_all(&self.store.reader).await?)

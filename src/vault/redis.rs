@@ -164,6 +164,14 @@ impl Vault for RedisVault {
         }
     }
 
+    async fn ping(&self) -> Result<(), VaultError> {
+        // What was found out a second ago or less is as good as asking, and disturbs nobody.
+        for link in [&self.link, &self.waiting_link] {
+            link.live()?;
+        }
+        Ok(())
+    }
+
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
         if !kind.is_listed() {
             return Ok(Vec::new());
@@ -193,7 +201,8 @@ async fn run(link: &Link, script: &Script, names: &[String], args: Vec<Value>) -
 }
 
 async fn within_time(step: impl Future<Output = Result<Value, RedisFailure>>) -> Result<Value, RedisFailure> {
-    tokio::time::timeout(STEP_TIME, step).await.unwrap_or(Err(RedisFailure::Late))
+    // Boxed, since the driver's own is large.
+    tokio::time::timeout(STEP_TIME, Box::pin(step)).await.unwrap_or(Err(RedisFailure::Late))
 }
 
 fn bytes_or_none(answer: &Value, step: &'static str) -> Result<Option<Vec<u8>>, RedisFailure> {

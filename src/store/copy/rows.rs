@@ -178,7 +178,8 @@ impl<'t> Pages<'t> {
     /// On SQLite: by the row ids, which every table of ours has.
     async fn seek(&mut self, connection: &mut Connection) -> Result<Vec<Row>, StoreError> {
         let (table, columns) = (self.table.name, columns(self.table));
-        let page = format!("SELECT rowid AS row_id, {columns} FROM {table} WHERE rowid > $1 ORDER BY rowid LIMIT {PAGE}");
+        let page =
+            format!("SELECT rowid AS row_id, {columns} FROM {table} WHERE rowid > $1 ORDER BY rowid LIMIT {PAGE}");
         let rows = built_rows(page).bind(self.after).fetch_all(connection).await?;
         if let Some(last) = rows.last() {
             self.after = last.try_get("row_id")?;

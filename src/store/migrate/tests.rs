@@ -68,7 +68,8 @@ async fn a_role_is_let_do_what_a_server_needs_and_nothing_else() {
     assert_eq!(rights.lines().count(), TABLES.len() + 2, "{rights}");
     for line in rights.lines() {
         let (table, rights) = line.split_once('|').unwrap();
-        let needed = if ["_sqlx_migrations", "clock"].contains(&table) { "SELECT" } else { "DELETE INSERT SELECT UPDATE" };
+        let needed =
+            if ["_sqlx_migrations", "clock"].contains(&table) { "SELECT" } else { "DELETE INSERT SELECT UPDATE" };
         assert_eq!(rights, needed, "{table}");
     }
     assert!(!place.psql(&format!("{RIGHTS}{literal}")).is_empty());

@@ -5,6 +5,7 @@
 //! flight, and takes a connection that swallows everything for sound as long as somebody writes. So it has no policy: a
 //! connection that is lost, or doubtful, is thrown away with all that waits on it, and a new one is made.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -34,6 +35,9 @@ const LOOK_REST: Duration = Duration::from_millis(50);
 /// callers wait for a server that fell silent.
 const LOOK_TIME: Duration = Duration::from_millis(400);
 
+/// Nobody reads more of them.
+const REASONS_MAX: usize = 8;
+
 /// What callers send over.
 pub(super) struct Link {
     state: watch::Receiver<State>,
@@ -47,6 +51,8 @@ pub(super) struct LinkTask {
     doubt: Arc<Notify>,
     /// Nodes of the cluster, as last seen.
     seen: Vec<Server>,
+    /// Why there is no connection, as far as it was said.
+    told: BTreeSet<String>,
 }
 
 #[derive(Clone)]
@@ -84,7 +90,8 @@ impl Link {
     pub(super) fn new(recipe: Arc<Recipe>) -> (Self, LinkTask) {
         let (sender, state) = watch::channel(State::Away("no attempt has ended yet".into()));
         let doubt = Arc::new(Notify::new());
-        let task = LinkTask { recipe, state: sender, doubt: Arc::clone(&doubt), seen: Vec::new() };
+        let task =
+            LinkTask { recipe, state: sender, doubt: Arc::clone(&doubt), seen: Vec::new(), told: BTreeSet::new() };
         (Self { state, doubt }, task)
     }
 
@@ -124,13 +131,14 @@ impl Link {
 
 impl Live {
     async fn call(&self, Call { name, args, to }: Call) -> Result<Value, DriverError> {
+        // Boxed: the driver's futures take kilobytes, in every step that holds one.
         match to {
-            To::Slot(slot) => self.client.custom(command(name, Some(slot)), args).await,
+            To::Slot(slot) => Box::pin(self.client.custom(command(name, Some(slot)), args)).await,
             To::Node(node) if self.client.is_clustered() => {
                 let options = Options { cluster_node: Some(node), ..Options::default() };
-                self.client.with_options(&options).custom(command(name, None), args).await
+                Box::pin(self.client.with_options(&options).custom(command(name, None), args)).await
             }
-            To::Node(_) => self.client.custom(command(name, None), args).await,
+            To::Node(_) => Box::pin(self.client.custom(command(name, None), args)).await,
         }
     }
 }
@@ -173,14 +181,12 @@ impl LinkTask {
         self.state.send_replace(State::Away("the server stops".into()));
     }
 
-    /// Says it once as long as it stays the same.
-    fn tell(&self, why: &str) {
-        self.state.send_modify(|state| {
-            if !matches!(state, State::Away(told) if **told == *why) {
-                tracing::warn!(why, "the vault is away: not connected to Redis");
-            }
-            *state = State::Away(why.into());
-        });
+    /// Says each reason once in an outage.
+    fn tell(&mut self, why: &str) {
+        if self.told.len() < REASONS_MAX && self.told.insert(why.to_owned()) {
+            tracing::warn!(why, "the vault is away: not connected to Redis");
+        }
+        self.state.send_replace(State::Away(why.into()));
     }
 
     /// From one connection to its end, which it answers.
@@ -188,7 +194,7 @@ impl LinkTask {
         let client = Client::new(
             self.recipe.config(attempt, &self.seen),
             Some(Recipe::performance()),
-            Some(self.recipe.connection()),
+            Some(Recipe::connection()),
             None,
         );
         // Subscribed before the driver begins, or its word could be missed.
@@ -214,6 +220,7 @@ impl LinkTask {
                 Err(why) => return why,
             }
             self.publish(&live);
+            self.told.clear();
             tokio::time::sleep(LOOK_REST).await;
             tokio::select! {
                 ended = &mut driving.0 => return ending(ended),

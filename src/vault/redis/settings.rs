@@ -51,6 +51,16 @@ impl RedisSettings {
         Ok(Self { url, username, password, ca: settings.ca.clone(), prefix: settings.prefix.clone() })
     }
 
+    /// Where it is, as a person would look for it; without a password.
+    pub fn place(&self) -> String {
+        let hosts = self.url.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match &self.url.deployment {
+            Deployment::StandAlone(_) => format!("Redis at {hosts}"),
+            Deployment::Sentinel { service, .. } => format!("Redis {service} behind the sentinels {hosts}"),
+            Deployment::Cluster(_) => format!("Redis Cluster at {hosts}"),
+        }
+    }
+
     /// What a connection is made from.
     pub(super) fn recipe(&self) -> Result<Recipe, RedisError> {
         let tls = if self.url.tls { Some(connector(self.ca.as_deref())?) } else { None };
@@ -106,7 +116,7 @@ impl Recipe {
         PerformanceConfig { default_command_timeout: COMMAND_TIME, ..PerformanceConfig::default() }
     }
 
-    pub(super) fn connection(&self) -> ConnectionConfig {
+    pub(super) fn connection() -> ConnectionConfig {
         ConnectionConfig {
             connection_timeout: CONNECT_TIME,
             internal_command_timeout: CONNECT_TIME,

@@ -107,3 +107,6 @@ pub(crate) fn give_to_nobody(path: &Path) {
         chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
 }
+
+#[cfg(test)]
+mod tests;

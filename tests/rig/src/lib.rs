@@ -12,10 +12,13 @@
 )]
 
 mod home;
+pub mod pgbouncer;
 mod ports;
 pub mod postgres;
 mod process;
 mod programs;
+pub mod proxy;
+pub mod redis;
 
 pub use ports::port;
 
@@ -28,9 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Asks until it is so, and panics with `what` when that takes too long.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(2);
     while !is_so() {
         assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(pause);
+        // Some questions are a process each.
+        pause = (pause * 3 / 2).min(Duration::from_millis(100));
     }
 }
 
@@ -44,4 +50,15 @@ fn next() -> u32 {
 fn tail(text: &str) -> &str {
     let start = text.lines().rev().take(20).map(|line| line.len() + 1).sum::<usize>();
     &text[text.len().saturating_sub(start)..]
+}
+
+/// A certificate for 127.0.0.1, which is its own authority, and its key.
+#[cfg(test)]
+fn certificate(directory: &std::path::Path) -> [std::path::PathBuf; 2] {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    [("server.crt", made.cert.pem()), ("server.key", made.signing_key.serialize_pem())].map(|(name, pem)| {
+        let path = directory.join(name);
+        std::fs::write(&path, pem).unwrap();
+        path
+    })
 }

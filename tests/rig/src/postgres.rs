@@ -170,13 +170,14 @@ impl Postgres {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
+    #[cfg(test)]
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
     fn create(settings: &[(&str, &str)]) -> Self {
         let server = Self::empty();
-        let data = server.data();
-        let arguments = ["-D", data.to_str().unwrap(), "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"];
-        // Small files of log: the usual 16 MB take most of the time.
-        let arguments = [&arguments[..], &["--no-sync", "--no-instructions", "--wal-segsize=1"]].concat();
-        must(&server.home, User::NeverRoot, &server.programs.join("initdb"), &arguments);
+        server.copy(&template().join("."), &server.data());
         server.configure(SETTINGS);
         for (setting, value) in settings {
             server.configure(&format!("{setting} = '{value}'\n"));
@@ -265,6 +266,23 @@ impl Postgres {
     }
 }
 
+/// The data of a new server, made once in a process: copying them costs a tenth. So all servers of a process have the same
+/// system identifier, and are told apart by their ports alone.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<(Home, PathBuf)> = OnceLock::new();
+    let (_, data) = TEMPLATE.get_or_init(|| {
+        let home = Home::new();
+        home.create_for_nobody("data");
+        let data = home.path().join("data");
+        let arguments = ["-D", data.to_str().unwrap(), "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"];
+        // Small files of log: the usual 16 MB take most of the time.
+        let arguments = [&arguments[..], &["--no-sync", "--no-instructions", "--wal-segsize=1"]].concat();
+        must(&home, User::NeverRoot, &programs::postgres().join("initdb"), &arguments);
+        (home, data)
+    });
+    data
+}
+
 fn is_port_taken(log: &str) -> bool {
     log.contains("Address already in use")
 }
@@ -317,5 +335,21 @@ mod tests {
         };
         assert!(log_in("right"));
         assert!(!log_in("wrong"));
+    }
+    #[test]
+    fn over_tls_only_the_encrypted_are_let_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let [certificate, key] = crate::certificate(directory.path());
+        let postgres = Postgres::start_tls(&certificate, &key, &certificate);
+        let ask = |parameters: &str| {
+            let url = format!("{}?{parameters}", postgres.url("postgres"));
+            let sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+            let mut psql = Command::new(postgres.programs.join("psql"));
+            psql.env("PGSSLROOTCERT", &certificate).args(["-X", "-A", "-t", "-c", sql, &url]).output().unwrap()
+        };
+        assert_eq!(ask("sslmode=verify-full").stdout, b"t\n");
+        let refused = ask("sslmode=disable");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("no encryption"), "{refused:?}");
+        assert_eq!(postgres.psql("postgres", "select 1"), "1");
     }
 }

