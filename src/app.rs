@@ -54,7 +54,7 @@ pub use offline::Offline;
 pub use report::{SigningKeyReport, StartReport, StorePlace};
 
 pub use crate::grpc::InProcess;
-pub use crate::store::{CopiedTable, CopyError};
+pub use crate::store::{CopiedTable, CopyError, ServerFacts};
 
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 const PURGE_EVERY: Duration = Duration::from_hours(1);

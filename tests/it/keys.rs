@@ -10,13 +10,15 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed2551
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
+use postern::app::master_key::{self, MasterKeyFault};
 use postern::app::{App, FirstPassword, StartError};
 use postern::clock::Clock;
-use postern::config::{Config, SecretSource, Store};
+use postern::config::{self, Config, SecretSource, Store};
 use postern::domain::key::{Algorithm, StoredKey};
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
 use postern::vault::seal::Place;
+use postern_rig::postgres::Postgres;
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -558,11 +560,36 @@ async fn a_planted_key_opens_nothing() {
     assert_eq!(verdict(&server.verify(&token).await), ALLOW);
 }
 
-/// F11: known everywhere, used, dropped; with two replicas that restart one after the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_key_is_known_then_used_then_dropped() {
     let server = Server::quick().await;
     let replica = server.replica().await;
+    let store = Store::Sqlite { path: server.database() };
+    a_master_key_is_changed(server, replica, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_key_is_known_then_used_then_dropped_on_postgres() {
+    let url = SecretSource::Value(Postgres::shared().create_database().into());
+    let store =
+        Store::Postgres(config::Postgres { url, pool_size: 8, pooler: false, migrate: true, migrate_url: None });
+    let server = Server::start_with(|config| {
+        quick(config);
+        config.store = store.clone();
+    })
+    .await;
+    let key = server.data_dir().join("master.key");
+    let replica = Server::start_on(Arc::new(tempfile::tempdir().unwrap()), server.clock.clone(), |config| {
+        quick(config);
+        config.store = store.clone();
+        config.keys.master = SecretSource::File(key);
+    })
+    .await;
+    a_master_key_is_changed(server, replica, store).await;
+}
+
+/// F11: known everywhere, used, dropped; with two replicas that restart one after the other.
+async fn a_master_key_is_changed(server: Server, replica: Server, store: Store) {
     backstage::user(&server, "kim").await;
     let sign_in = async |server: &Server| server.login("kim", PASSWORD).await.unwrap().tokens.unwrap();
     let mut old = sign_in(&server).await;
@@ -577,20 +604,26 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     };
     let one = std::fs::read_to_string(server.data_dir().join("master.key")).unwrap();
     let known = file("known", &one);
-    assert_eq!(postern::app::master_key::extend(&known).unwrap(), (2, 1));
+    assert_eq!(master_key::extend(&known).unwrap(), (2, 1));
     let known_text = std::fs::read_to_string(&known).unwrap();
-    let used = file("used", &known_text.replace("current 1", "current 2"));
-    let second = known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap();
-    let dropped = file("dropped", second);
-    let database = server.database();
+    let used = file("used", &known_text);
+    master_key::make_current(&used, 2).unwrap();
+    let dropped = file("dropped", &std::fs::read_to_string(&used).unwrap());
     let on = |key: &std::path::PathBuf| {
-        let (database, key) = (database.clone(), key.clone());
+        let (store, key) = (store.clone(), key.clone());
         move |config: &mut Config| {
             quick(config);
-            config.store = Store::Sqlite { path: database };
+            config.store = store;
             config.keys.master = SecretSource::File(key);
         }
     };
+    let drop_first = async |clock: &Clock, end_its_sessions| {
+        let mut config = Config::development_defaults(&folder.path().join("elsewhere"));
+        on(&dropped)(&mut config);
+        master_key::drop_key(&config, clock.clone(), &dropped, 1, end_its_sessions).await
+    };
+    let without_first =
+        file("without", known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap());
 
     // Known, one after the other; nothing is used that the other one could not open.
     let replica = replica.restart_with(on(&known)).await;
@@ -611,7 +644,7 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     let too_early = App::start(
         {
             let mut config = Config::development_defaults(&folder.path().join("elsewhere"));
-            on(&dropped)(&mut config);
+            on(&without_first)(&mut config);
             config.listen.grpc = "127.0.0.1:0".parse().unwrap();
             config.listen.operations = "127.0.0.1:0".parse().unwrap();
             config
@@ -621,12 +654,17 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     )
     .await;
     assert!(matches!(too_early.err(), Some(StartError::MasterKeyInUse { number: 1, .. })));
+    let sealed = drop_first(&server.clock, true).await.unwrap_err();
+    assert!(matches!(sealed, MasterKeyFault::SealsKeys { number: 1 }), "{sealed}");
     server.later(WAIT + VERIFIES).await;
     until(async || replica.verify_with(pb::VerifyRequest::default()).await.is_ok(), "fresh").await;
     new = server.refresh(&new.refresh_token).await.unwrap().tokens.unwrap();
     old = replica.refresh(&old.refresh_token).await.unwrap().tokens.unwrap();
 
-    // Dropped before its sessions are over: that ends these, and no others.
+    // Dropped before its sessions are over, which nobody does by mistake: that ends these, and no others.
+    let early = drop_first(&server.clock, false).await.unwrap_err();
+    assert!(matches!(early, MasterKeyFault::HasSessions { number: 1, end: Some(_) }), "{early}");
+    drop_first(&server.clock, true).await.unwrap();
     let server = server.restart_with(on(&dropped)).await;
     let refused = server.refresh(&old.refresh_token).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "REFRESH_TOKEN_INVALID"));

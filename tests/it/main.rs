@@ -32,6 +32,7 @@ mod forgery;
 mod hostile;
 mod keys;
 mod login;
+mod migrate_store;
 mod mtls;
 mod rbac;
 mod refresh;
