@@ -129,7 +129,8 @@ async fn into_server(
     let to = target.server().map(|facts| facts.server.clone()).unwrap_or_default();
     let failed = |why: CopyError| MoveError::Copy { to: to.clone(), why };
     let (mut vault, mut with_vault) = (None, WithVault::Yes);
-    if let Some(place) = engines::vault_place(config) {
+    if !matches!(config.vault, config::Vault::Store) {
+        let place = engines::vault_place(config).unwrap_or_else(|| "the vault".to_owned());
         with_vault = WithVault::No;
         // What moved once is in use there, and may have changed or ended since.
         let brought = if source.is_copied_into(&target).await.map_err(failed)? {

@@ -240,7 +240,9 @@ fn refusal(server: &str, why: sqlx::Error) -> ConnectError {
     if is_io || is_away {
         ConnectError::Unreachable { server, source: why.into() }
     } else {
-        ConnectError::Refused { server, source: why.into() }
+        // In the server's own words, without those of the driver around them.
+        let said = why.as_database_error().map(|said| said.message().to_owned());
+        ConnectError::Refused { server, source: said.map_or_else(|| why.into(), Into::into) }
     }
 }
 

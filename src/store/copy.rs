@@ -185,7 +185,7 @@ async fn is_copy(
     let head: i64 = query_scalar(HEAD).fetch_one(&mut *target).await?;
     for table in TABLES {
         let rows = count(table, target).await?;
-        let own = if [FEED, CHANGES].contains(&table.name) { 1 } else { 0 };
+        let own = u64::from([FEED, CHANGES].contains(&table.name));
         if rows > own || head > 1 {
             return Err(CopyError::Other { table: table.name, rows });
         }

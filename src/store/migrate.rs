@@ -115,13 +115,13 @@ async fn grant(
     }
     let names: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
     let to = identifier(role);
-    let mut statements = format!(
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {to}; GRANT SELECT ON _sqlx_migrations, clock TO {to}; ",
+    let schema = schema.filter(|_| !uses_schema);
+    let schema = schema.map(|schema| format!("GRANT USAGE ON SCHEMA {} TO {to}; ", identifier(&schema)));
+    let statements = format!(
+        "{}GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {to}; GRANT SELECT ON _sqlx_migrations, clock TO {to}",
+        schema.unwrap_or_default(),
         names.join(", ")
     );
-    if let Some(schema) = schema.filter(|_| !uses_schema) {
-        statements += &format!("GRANT USAGE ON SCHEMA {} TO {to}; ", identifier(&schema));
-    }
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *connection).await.map_err(failed)?;
     let granted: Option<bool> = sqlx::query_scalar(GRANTED)
         .persistent(false)

@@ -82,9 +82,12 @@ pub(in crate::cli) struct MigrateStoreArgs {
     /// The embedded store, sqlite:PATH: its file, or the folder that it lies in
     #[arg(long, value_name = "STORE")]
     pub(in crate::cli) from: String,
-    /// Where to, postgres://HOST/DATABASE; every process can read it here, so without a password
-    /// [default: store.postgres of the settings]
-    #[arg(long, value_name = "URL", conflicts_with = "to_file")]
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with = "to_file",
+        help = "Where to; every process can read it here, so without a password [default: store.postgres of the settings]"
+    )]
     pub(in crate::cli) to: Option<String>,
     /// A file with that URL, readable by you alone
     #[arg(long, value_name = "FILE")]

@@ -22,7 +22,9 @@ pub(super) struct Digest {
 impl Digest {
     fn add(&mut self, row: &[Cell]) {
         let mut one = digest::Context::new(&SHA256);
-        row.iter().for_each(|cell| cell.update(&mut one));
+        for cell in row {
+            cell.update(&mut one);
+        }
         self.sum.iter_mut().zip(one.finish().as_ref()).for_each(|(sum, byte)| *sum ^= byte);
         self.rows += 1;
     }
@@ -95,7 +97,9 @@ pub(super) async fn read_all(
     let mut digest = Digest::default();
     let mut pages = Pages::of(table);
     while let Some(page) = pages.next(connection).await? {
-        page.iter().for_each(|row| digest.add(row));
+        for row in &page {
+            digest.add(row);
+        }
         seen(digest.rows);
     }
     Ok(digest)
