@@ -34,6 +34,7 @@ mod forgery;
 mod hostile;
 mod keys;
 mod login;
+mod migrate_store;
 mod mtls;
 mod outage;
 mod rbac;
