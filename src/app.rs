@@ -92,12 +92,7 @@ impl App {
         let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
         first_start::signing_key(&store, &keyring, &masters, config.keys.algorithm).await?;
 
-        let verifier = Arc::new(Verifier::new(Settings {
-            issuer: issuer.clone(),
-            max_staleness: config.feed.max_staleness,
-            serve_stale: config.feed.when_stale == WhenStale::Serve,
-            cache_bytes: CACHE_BYTES_DEFAULT,
-        }));
+        let verifier = verifier(&config, &issuer);
         let clients = Arc::new(clients::clients(&config, &issuer)?);
         clients.check(&store.clients().await?)?;
         let (feed, mut feed_task) = FeedTask::new(
@@ -139,11 +134,7 @@ impl App {
                 late_repeats: config.refresh.late_repeats,
                 password_min_length: config.passwords.min_length,
                 jwks_max_age: JWKS_MAX_AGE,
-                keys: KeyRules {
-                    algorithm: config.keys.algorithm,
-                    wait: JWKS_MAX_AGE * 2 + config.feed.max_staleness,
-                    rotate_every: config.keys.rotate_every,
-                },
+                keys: key_rules(&config),
             },
             store,
             verifier,
@@ -292,6 +283,23 @@ async fn received(signal: &mut io::Result<Signal>) {
         }
         // Without a handler the signal ends the process by itself.
         Err(_) => std::future::pending().await,
+    }
+}
+
+fn verifier(config: &Config, issuer: &str) -> Arc<Verifier> {
+    Arc::new(Verifier::new(Settings {
+        issuer: issuer.to_owned(),
+        max_staleness: config.feed.max_staleness,
+        serve_stale: config.feed.when_stale == WhenStale::Serve,
+        cache_bytes: CACHE_BYTES_DEFAULT,
+    }))
+}
+
+fn key_rules(config: &Config) -> KeyRules {
+    KeyRules {
+        algorithm: config.keys.algorithm,
+        wait: JWKS_MAX_AGE * 2 + config.feed.max_staleness,
+        rotate_every: config.keys.rotate_every,
     }
 }
 

@@ -45,6 +45,8 @@ mod write_back;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use bindings::{Binding, BindingFilter, BindingKey, GrantError, WithdrawError};
 pub use bootstrap::BootstrapError;

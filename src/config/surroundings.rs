@@ -76,14 +76,13 @@ fn postgres(server: &Postgres, profile: Profile, found: &mut Judgement) {
     let urls = [("store.postgres.url", Some(&server.url)), ("store.postgres.migrate_url", server.migrate_url.as_ref())];
     for (key, secret) in urls {
         match secret.map(SecretSource::open) {
-            None => {}
             Some(Err(why)) => found.refuse(key, why.to_string(), "a file of your own, chmod 600"),
             Some(Ok(url)) if profile == Profile::Production => {
                 if let Some(wrong) = is_readable_on_the_way(url.expose_secret()) {
                     found.refuse(key, wrong, right);
                 }
             }
-            Some(Ok(_)) => {}
+            Some(Ok(_)) | None => {}
         }
     }
 }

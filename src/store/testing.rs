@@ -1,8 +1,11 @@
 //! A store in a folder of its own, for the tests of this room.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
+use postern_rig::pgbouncer::PgBouncer;
 use postern_rig::postgres::Postgres;
+use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -23,6 +26,10 @@ use crate::store::{FeedRead, Loaded, NewUser, PostgresSettings, Store};
 pub(crate) enum Engine {
     Sqlite,
     Postgres,
+    /// PostgreSQL as the role that serves, which may make no tables: `examples/postgres-roles.sql`.
+    Limited,
+    /// PostgreSQL behind a pooler, which gives each transaction whatever connection is free.
+    Pooled,
 }
 
 /// Stamps each behaviour into a test for each engine. One that is left off the list is dead code, which the build refuses.
@@ -40,6 +47,18 @@ macro_rules! conformance {
                 super::$behaviour(crate::store::testing::Engine::Postgres).await;
             })*
         }
+        mod limited {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $behaviour() {
+                super::$behaviour(crate::store::testing::Engine::Limited).await;
+            })*
+        }
+        mod pooled {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $behaviour() {
+                super::$behaviour(crate::store::testing::Engine::Pooled).await;
+            })*
+        }
     };
 }
 
@@ -53,15 +72,19 @@ pub(super) struct Scratch {
 
 enum Place {
     Folder(TempDir),
-    /// The URL of a database of its own.
-    Server(String),
+    /// A database of its own.
+    Server {
+        /// As the superuser sees it.
+        url: String,
+        settings: PostgresSettings,
+    },
 }
 
 impl Scratch {
     pub(super) async fn new(engine: Engine) -> Self {
         let place = match engine {
             Engine::Sqlite => Place::Folder(tempfile::tempdir().unwrap()),
-            Engine::Postgres => Place::Server(migrated_database().await),
+            Engine::Postgres | Engine::Limited | Engine::Pooled => Place::on_server(engine).await,
         };
         let clock = Clock::default();
         Self { store: place.open(&clock).await, clock, place }
@@ -71,7 +94,15 @@ impl Scratch {
     pub(super) fn path(&self) -> PathBuf {
         match &self.place {
             Place::Folder(folder) => folder.path().join("postern.db"),
-            Place::Server(url) => panic!("{url} is no file"),
+            Place::Server { url, .. } => panic!("{url} is no file"),
+        }
+    }
+
+    /// Of the database on the server, as the superuser sees it.
+    pub(super) fn server_url(&self) -> String {
+        match &self.place {
+            Place::Folder(folder) => panic!("{} is on no server", folder.path().display()),
+            Place::Server { url, .. } => url.clone(),
         }
     }
 
@@ -79,7 +110,7 @@ impl Scratch {
     pub(super) fn url(&self) -> &str {
         match &self.place {
             Place::Folder(folder) => panic!("{} is no server", folder.path().display()),
-            Place::Server(url) => url,
+            Place::Server { url, .. } => url,
         }
     }
 
@@ -98,7 +129,16 @@ impl Scratch {
                 std::fs::copy(folder.path().join("postern.db"), copy.path().join("postern.db")).unwrap();
                 Place::Folder(copy)
             }
-            Place::Server(url) => Place::Server(Postgres::shared().create_database_from(url)),
+            Place::Server { url, settings } => {
+                // A pooler holds on to connections of its own.
+                const END: &str = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+                Postgres::shared().psql(url, END);
+                let copy = Postgres::shared().create_database_from(url);
+                let names = [&copy, url].map(|url| url.rsplit_once('/').unwrap().1);
+                let url = settings.url.expose_secret().replace(names[1], names[0]);
+                Place::Server { url: copy, settings: PostgresSettings { url: url.into(), ..settings.clone() } }
+            }
         };
         let copy = Self { store: place.open(&self.clock).await, clock: self.clock.clone(), place };
         (self.reopened().await, copy)
@@ -209,10 +249,23 @@ impl Store {
 }
 
 impl Place {
+    async fn on_server(engine: Engine) -> Self {
+        let url = match engine {
+            Engine::Limited => Postgres::shared().create_database_from(limited_database().await),
+            _ => migrated_database().await,
+        };
+        let settings = match engine {
+            Engine::Limited => settings(&url.replace("postgres@", "postern@")),
+            Engine::Pooled => PostgresSettings { pooler: true, ..settings(&pooler().url(&url)) },
+            _ => settings(&url),
+        };
+        Self::Server { url, settings }
+    }
+
     async fn open(&self, clock: &Clock) -> Store {
         match self {
             Self::Folder(folder) => Store::open(&folder.path().join("postern.db"), clock.clone()).await.unwrap(),
-            Self::Server(url) => Store::connect(&settings(url), clock.clone()).await.unwrap(),
+            Self::Server { settings, .. } => Store::connect(settings, clock.clone()).await.unwrap(),
         }
     }
 }
@@ -222,7 +275,7 @@ pub(super) fn settings(url: &str) -> PostgresSettings {
 }
 
 /// A copy of one that was migrated, which takes a tenth of the time.
-async fn migrated_database() -> String {
+pub(super) async fn migrated_database() -> String {
     static TEMPLATE: OnceCell<String> = OnceCell::const_new();
     let template = TEMPLATE
         .get_or_init(|| async {
@@ -232,6 +285,30 @@ async fn migrated_database() -> String {
         })
         .await;
     Postgres::shared().create_database_from(template)
+}
+
+/// The database that the operator's file makes, migrated by the owner of its tables. Nothing is written to it.
+pub(super) async fn limited_database() -> &'static str {
+    const ROLES: &str = include_str!("../../examples/postgres-roles.sql");
+    static DATABASE: OnceCell<String> = OnceCell::const_new();
+    DATABASE
+        .get_or_init(|| async {
+            let server = Postgres::shared();
+            server.psql("postgres", ROLES);
+            let url = server.url("postern");
+            Store::migrate(&settings(&url.replace("postgres@", "postern_owner@"))).await.unwrap();
+            server.psql("postgres", ROLES);
+            url
+        })
+        .await
+}
+
+/// The one before the server that tests share. Its connections are few, and end soon after they were used: each database
+/// has some.
+pub(super) fn pooler() -> &'static PgBouncer {
+    static POOLER: OnceLock<PgBouncer> = OnceLock::new();
+    let limits = [("default_pool_size", "4"), ("server_idle_timeout", "2")];
+    POOLER.get_or_init(|| PgBouncer::start_with(Postgres::shared(), &limits))
 }
 
 /// A role for good; an empty tenant is everywhere.

@@ -135,6 +135,16 @@ mod tests {
         crate::vault::conformance::conformance![sql(Engine::Postgres) => |engine| (&engine.vault, &engine.scratch.clock)];
     }
 
+    mod on_limited {
+        use super::*;
+        crate::vault::conformance::conformance![sql(Engine::Limited) => |engine| (&engine.vault, &engine.scratch.clock)];
+    }
+
+    mod on_pooled {
+        use super::*;
+        crate::vault::conformance::conformance![sql(Engine::Pooled) => |engine| (&engine.vault, &engine.scratch.clock)];
+    }
+
     async fn values_survive_a_restart(engine: Engine) {
         let scratch = Scratch::new(engine).await;
         let slot = Slot { kind: Kind::Session, partition: "p".into(), key: "k".into() };

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::time::Timestamp;
 use crate::vault::{Kind, Slot, Swap, Vault, VaultError};
-use keys::{Keys, end_millis, slot_of};
+use keys::{Keys, end_millis, long, short, slot_of};
 use link::{Call, Link, To};
 use replication::Replication;
 use scripts::Script;
@@ -89,7 +89,7 @@ impl Vault for RedisVault {
         let (value, end) = (Value::from(value), Value::from(end_millis(expires_at)));
         let answer = within_time(async {
             if let Some(index) = index {
-                let args = vec![value, end, slot.key.as_str().into()];
+                let args = vec![value, end, short(&slot.key).into()];
                 return run(&self.waiting_link, &scripts::INSERT, &[name, index], args).await;
             }
             let args = vec![name.into(), value, "NX".into(), "PXAT".into(), end];
@@ -120,7 +120,7 @@ impl Vault for RedisVault {
         let answer = within_time(async {
             match index {
                 Some(index) => {
-                    args.push(slot.key.as_str().into());
+                    args.push(short(&slot.key).into());
                     run(&self.link, &scripts::SWAP_LISTED, &[name, index], args).await
                 }
                 None => run(&self.link, &scripts::SWAP, &[name], args).await,
@@ -137,7 +137,7 @@ impl Vault for RedisVault {
         let place = slot_of(&name);
         let answer = within_time(async {
             if let Some(index) = index {
-                return run(&self.waiting_link, &scripts::TAKE, &[name, index], vec![slot.key.as_str().into()]).await;
+                return run(&self.waiting_link, &scripts::TAKE, &[name, index], vec![short(&slot.key).into()]).await;
             }
             let to = To::Slot(place);
             self.waiting_link.call(Call { name: "GETDEL", args: vec![name.into()], to }).await
@@ -154,7 +154,7 @@ impl Vault for RedisVault {
         let to = To::Slot(slot_of(&name));
         let answer = within_time(async {
             match index {
-                Some(index) => run(&self.link, &scripts::REMOVE, &[name, index], vec![slot.key.as_str().into()]).await,
+                Some(index) => run(&self.link, &scripts::REMOVE, &[name, index], vec![short(&slot.key).into()]).await,
                 None => self.link.call(Call { name: "DEL", args: vec![name.into()], to }).await,
             }
         });
@@ -222,7 +222,10 @@ fn pairs(answer: Value) -> Option<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::with_capacity(parts.len() / 2);
     for pair in parts.chunks_exact(2) {
         let [key, value] = pair else { return None };
-        found.push((key.as_string()?, value.as_bytes()?.to_vec()));
+        // What we did not write is nobody's.
+        if let Some(key) = long(&key.as_string()?) {
+            found.push((key, value.as_bytes()?.to_vec()));
+        }
     }
     found.sort_unstable();
     Some(found)

@@ -9,13 +9,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use tonic::transport::Channel;
 
+use crate::engines::Home;
 use crate::support::connect;
 
-/// A place for a data directory. The program runs there, so that it finds no settings of ours.
-pub(crate) struct Place(TempDir);
+/// A place for a data directory, with engines. The program runs there, so that it finds no settings of ours.
+pub(crate) struct Place(Home);
 
 /// A server that serves. Killed with this value.
 pub(crate) struct Running {
@@ -33,7 +33,7 @@ pub(crate) struct Refused {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(Home::untouched())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -41,15 +41,20 @@ impl Place {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.0.path().join("data")
+        self.0.data()
     }
 
+    /// Of an embedded store.
     pub(crate) fn database(&self) -> PathBuf {
         self.data().join("postern.db")
     }
 
     pub(crate) fn master_key(&self) -> PathBuf {
         self.data().join("master.key")
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.0
     }
 
     /// The password that the first start left.
@@ -86,6 +91,7 @@ impl Place {
 
     fn surroundings(&self, mut command: Command) -> Command {
         command.current_dir(self.path()).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+        command.envs(self.0.engines.environment());
         command
     }
 
@@ -126,7 +132,9 @@ impl Place {
             Ok(_running) => panic!("it started"),
             Err(refused) => {
                 assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-                let lines: Vec<_> = refused.stderr.lines().collect();
+                // Before it was refused, it may have warned of the engines that it found.
+                let is_told = |line: &&str| !(line.starts_with('{') && line.contains(r#""level":"WARN""#));
+                let lines: Vec<_> = refused.stderr.lines().filter(is_told).collect();
                 let is_clear = lines.first().is_some_and(|line| line.starts_with("error: "))
                     && lines.iter().skip(1).all(|line| line.starts_with("  "))
                     && lines.len() <= 2;

@@ -9,7 +9,6 @@ use prost::Message as _;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::database::Database;
 use crate::people::{add_user, disable, enable, end_all_sessions, set_password};
 use crate::raw;
 use crate::support::{Answer, PASSWORD, Server, login_request, metadata, quick, reason, verdict};
@@ -82,8 +81,8 @@ async fn a_due_password_opens_a_session_only_in_exchange_for_a_new_one() {
     let now = server.clock.now();
     let left = challenge.expire_time.unwrap().seconds - now.secs();
     assert!((CHALLENGE_TTL.as_secs().cast_signed() - 5..=CHALLENGE_TTL.as_secs().cast_signed()).contains(&left));
-    let mut database = Database::open(&server.database()).await;
-    assert_eq!(sessions_of(&mut database, id).await, 0, "a challenge opens nothing");
+    let mut database = server.database().await;
+    assert_eq!(database.sessions_of(id).await, 0, "a challenge opens nothing");
 
     let device = Some(pb::Device { display_name: "phone".to_owned(), ..Default::default() });
     let request = pb::CompleteChallengeRequest { device, ..completion(&challenge.challenge_token, NEXT) };
@@ -103,11 +102,6 @@ async fn a_due_password_opens_a_session_only_in_exchange_for_a_new_one() {
     failed(&server, &challenge.challenge_token, "spent").await;
     assert_eq!(database.audited_at_last("authn_login_challenge").await, 1);
     assert_eq!(database.audited("authn_password_change").await, 1);
-}
-
-async fn sessions_of(database: &mut Database, user: UserId) -> i64 {
-    let count = "SELECT count(*) FROM vault WHERE kind = 'session' AND partition = $1";
-    sqlx::query_scalar(count).bind(user.to_string()).fetch_one(&mut database.0).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,10 +165,10 @@ async fn completing_ends_what_the_old_password_opened_and_what_the_device_held()
     let someone = server.someone().await;
     add_user(&server, "lee", Some(PASSWORD)).await;
     let lees = server.login("lee", PASSWORD).await.unwrap().tokens.unwrap();
-    let due = "UPDATE passwords SET due = 1 WHERE user_id = $1";
+    let due = "UPDATE passwords SET due = TRUE WHERE user_id = $1";
     let id: UserId = someone.id.parse().unwrap();
-    let mut database = Database::open(&server.database()).await;
-    sqlx::query(due).bind(id.uuid()).execute(&mut database.0).await.unwrap();
+    let mut database = server.database().await;
+    database.run(due, &[id.into()]).await;
 
     let request = pb::LoginRequest { replace_refresh_token: lees.refresh_token.clone(), ..able_login(PASSWORD) };
     let pb::login_response::Outcome::Challenge(challenge) = login(&server, request).await else { panic!("signed in") };
@@ -337,23 +331,21 @@ async fn a_record_that_was_put_back_is_void() {
     let server = Server::quick().await;
     let id = kim_is_due(&server).await;
     let token = challenged(&server).await.challenge_token;
-    let mut database = Database::open(&server.database()).await;
-    let record = challenge_records(&mut database).await.pop().unwrap();
+    let mut database = server.database().await;
+    let record = database.challenges().await.pop().unwrap();
     complete(&server, &token, NEXT).await.unwrap();
-    assert!(challenge_records(&mut database).await.is_empty(), "spent");
-    put_back(&mut database, &record).await;
+    assert!(database.challenges().await.is_empty(), "spent");
+    database.put_challenge(&record).await;
     failed(&server, &token, "put back").await;
     // Nor after the password fell due again.
     set_due(&server, id).await;
-    put_back(&mut database, &record).await;
+    database.put_challenge(&record).await;
     failed(&server, &token, "put back, and due again").await;
     // One that was moved to another name, or damaged, does not open.
+    database.flush().await;
     let living = challenged(&server).await.challenge_token;
-    sqlx::query("UPDATE vault SET value = $1 WHERE kind = 'challenge'")
-        .bind(&record.1)
-        .execute(&mut database.0)
-        .await
-        .unwrap();
+    let (partition, _) = database.challenges().await.pop().unwrap();
+    database.put_challenge(&(partition, record.1)).await;
     failed(&server, &living, "another record under its name").await;
     // And a lost one costs the person one more sign-in.
     let lost = challenged(&server).await.challenge_token;
@@ -361,20 +353,6 @@ async fn a_record_that_was_put_back_is_void() {
     failed(&server, &lost, "lost").await;
     let token = challenged(&server).await.challenge_token;
     assert!(complete(&server, &token, NEXT).await.is_ok());
-}
-
-/// Partition and value.
-type Record = (String, Vec<u8>);
-
-async fn challenge_records(database: &mut Database) -> Vec<Record> {
-    let get = "SELECT partition, value FROM vault WHERE kind = 'challenge'";
-    sqlx::query_as(get).fetch_all(&mut database.0).await.unwrap()
-}
-
-async fn put_back(database: &mut Database, record: &Record) {
-    let put = "INSERT INTO vault (kind, partition, key, value, expires_at) VALUES ('challenge', $1, 'challenge', $2, $3) \
-        ON CONFLICT (kind, partition, key) DO UPDATE SET value = excluded.value";
-    sqlx::query(put).bind(&record.0).bind(&record.1).bind(i64::MAX).execute(&mut database.0).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -402,11 +380,10 @@ async fn the_store_has_nothing_that_could_be_presented() {
     refused(&server, &challenge.challenge_token, PASSWORD, "unchanged").await;
     server.stop().await;
     let secrets = [challenge.challenge_token[4..].to_owned(), lees, PASSWORD.to_owned()];
-    for file in crate::support::files_below(&server.data_dir()) {
-        let bytes = std::fs::read(&file).unwrap();
+    for (place, bytes) in server.home().stored().await {
         let text = String::from_utf8_lossy(&bytes);
         for secret in &secrets {
-            assert!(!text.contains(secret), "{}", file.display());
+            assert!(!text.contains(secret), "{place}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use postern::app::{App, FirstPassword, StartError};
 use postern::auth::clients::ClientConflict;
 use postern::clock::Clock;
-use postern::config::{self, Config, Profile, SecretSource};
+use postern::config::{self, Profile, SecretSource};
 use postern::domain::client::{ClientSecret, Origin, Registration, SessionLimits};
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
@@ -17,7 +17,6 @@ use tonic::{Code, Request, Status};
 
 use crate::backstage::{self, allow};
 use crate::contract::{self, ADMIN, call, rpcs};
-use crate::database::Database;
 use crate::support::{Admin, Answer, PASSWORD, Server, everywhere, login_request, metadata, quick, reason, verdict};
 
 const AUTH: &str = "postern.auth.v1.AuthService";
@@ -237,7 +236,7 @@ async fn a_client_administers_within_what_it_holds() {
     refused(provisioner.delete_client(delete).await, Code::PermissionDenied, "PERMISSION_MISSING");
     let own = provisioner.rotate_client_secret(rotate("provisioner")).await.unwrap().secret;
     keys(&server, &own).await.unwrap();
-    let events = Database::open(&server.database()).await.actors().await;
+    let events = server.database().await.actors().await;
     assert!(events.contains(&("user_created".to_owned(), "provisioner".to_owned())), "{events:?}");
 }
 
@@ -274,9 +273,8 @@ async fn a_client_from_creation_to_deletion() {
     keys(&server, &made.secret).await.unwrap();
     assert_eq!(only(&root, "web").await, Some(shown.clone()));
     // The secret is nowhere but in the answer.
-    for file in crate::support::files_below(&server.data_dir()) {
-        let bytes = std::fs::read(&file).unwrap();
-        assert!(!bytes.windows(made.secret.len()).any(|bytes| bytes == made.secret.as_bytes()), "{}", file.display());
+    for (place, bytes) in server.home().stored().await {
+        assert!(!bytes.windows(made.secret.len()).any(|bytes| bytes == made.secret.as_bytes()), "{place}");
     }
 
     refused(root.create_client(create(&new)).await, Code::AlreadyExists, "IDENTIFIER_TAKEN");
@@ -423,9 +421,7 @@ async fn clients_that_cannot_be_told_apart_stop_the_start() {
     backstage::client_with(&server, Registration { mtls_sans: san, ..registration("web") }).await;
     server.stop().await;
     let start = async |clients: Vec<config::Client>| {
-        let mut config = Config::development_defaults(&server.data_dir());
-        config.listen.grpc = "127.0.0.1:0".parse().unwrap();
-        config.listen.operations = "127.0.0.1:0".parse().unwrap();
+        let mut config = server.home().config();
         config.clients = clients;
         App::start(config, Clock::default(), FirstPassword::Show).await.err()
     };
@@ -443,7 +439,8 @@ async fn clients_that_cannot_be_told_apart_stop_the_start() {
     assert!(matches!(reserved, StartError::Clients(ClientConflict::Reserved { .. })), "{reserved:?}");
     let weak = start(vec![config_client("a", "swordfish")]).await.unwrap();
     assert!(matches!(weak, StartError::ClientSecret { .. }) && !weak.to_string().contains("swordfish"), "{weak:?}");
-    assert!(start(vec![config_client("a", &secret)]).await.is_none());
+    let sound = start(vec![config_client("a", &secret)]).await;
+    assert!(sound.is_none(), "{sound:?}");
 }
 
 /// A session is its client's: through another one its tokens do nothing, and it lives on.
@@ -486,7 +483,7 @@ async fn sessions_belong_to_the_client_that_opened_them() {
     let next = refresh(&web, &tokens.refresh_token).await.unwrap();
     assert_eq!(revoke(&web).await, 1);
     refused(refresh(&web, &next.refresh_token).await, Code::Unauthenticated, "SESSION_ENDED");
-    let alarms = Database::open(&server.database()).await.audited_at_last("authn_token_foreign_client").await;
+    let alarms = server.database().await.audited_at_last("authn_token_foreign_client").await;
     assert_eq!(alarms, 1);
 }
 
@@ -536,7 +533,7 @@ async fn a_client_that_is_made_again_is_another() {
     allow(&server, "web", "postern.front").await;
 
     refused(refresh(&second, &tokens.refresh_token).await, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
-    let alarms = Database::open(&server.database()).await.audited_at_last("authn_token_foreign_client").await;
+    let alarms = server.database().await.audited_at_last("authn_token_foreign_client").await;
     assert_eq!(alarms, 1);
     refused(complete(&second, old_challenge).await, Code::Unauthenticated, "CHALLENGE_FAILED");
     assert_eq!(count().await, 0);

@@ -1,24 +1,160 @@
-//! The database behind the server's back: what an operator with the file in hand sees, and what a fault can do to it.
+//! The engines behind the server's back: what an operator at their console sees, and what a fault can do to them.
+
+mod redis;
+mod vault;
 
 use std::path::Path;
 
 use postern::domain::id::UserId;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, SqliteConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{ConnectOptions as _, FromRow, SqliteConnection};
+use tokio_stream::StreamExt as _;
+use uuid::Uuid;
 
-/// A second connection to the file, as another process has it.
-pub(crate) struct Database(pub(crate) SqliteConnection);
+use crate::engines::Engines;
+use redis::Redis;
 
-/// A session's record, as the vault keeps it.
-pub(crate) type Record = (Vec<u8>, i64);
+/// Connections to the engines, as another process has them.
+pub(crate) struct Database {
+    sql: Sql,
+    /// Where sessions are not in the store.
+    redis: Option<Redis>,
+}
+
+enum Sql {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// What a statement is given.
+pub(crate) enum Value {
+    Uuid(Uuid),
+    Number(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+macro_rules! values {
+    ($($from:ty => |$value:ident| $into:expr;)*) => {
+        $(impl From<$from> for Value {
+            fn from($value: $from) -> Self {
+                $into
+            }
+        })*
+    };
+}
+
+values! {
+    Uuid => |value| Self::Uuid(value);
+    UserId => |value| Self::Uuid(value.uuid());
+    i64 => |value| Self::Number(value);
+    &str => |value| Self::Text(value.to_owned());
+    &[u8] => |value| Self::Bytes(value.to_owned());
+}
+
+/// A tuple that can be read from a row of either engine.
+pub(crate) trait Columns: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+impl<T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin> Columns for T {}
+
+macro_rules! bound {
+    ($query:expr, $values:expr) => {
+        $values.iter().fold($query, |query, value| match value {
+            Value::Uuid(uuid) => query.bind(*uuid),
+            Value::Number(number) => query.bind(*number),
+            Value::Text(text) => query.bind(text.as_str()),
+            Value::Bytes(bytes) => query.bind(bytes.as_slice()),
+        })
+    };
+}
 
 impl Database {
-    pub(crate) async fn open(path: &Path) -> Self {
+    pub(crate) async fn of(engines: &Engines) -> Self {
+        match engines {
+            Engines::Sqlite { file } => Self::in_file(file).await,
+            Engines::Postgres { url, prefix } => {
+                let sql = Sql::Postgres(url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap());
+                let redis = match prefix {
+                    Some(prefix) => Some(Redis::connect(prefix).await),
+                    None => None,
+                };
+                Self { sql, redis }
+            }
+        }
+    }
+
+    pub(crate) async fn in_file(path: &Path) -> Self {
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(5));
-        Self(options.connect().await.unwrap())
+        Self { sql: Sql::Sqlite(options.connect().await.unwrap()), redis: None }
+    }
+
+    /// Runs a statement, which is the same for both engines, with `$1`.
+    pub(crate) async fn run(&mut self, statement: &'static str, values: &[Value]) {
+        match &mut self.sql {
+            Sql::Sqlite(connection) => {
+                bound!(sqlx::query(statement), values).execute(connection).await.unwrap();
+            }
+            Sql::Postgres(connection) => {
+                bound!(sqlx::query(statement), values).execute(connection).await.unwrap();
+            }
+        }
+    }
+
+    /// All of them or none, as one that commits at once.
+    pub(crate) async fn run_all(&mut self, statements: &[(&'static str, &[Value])]) {
+        self.run("BEGIN", &[]).await;
+        for (statement, values) in statements {
+            self.run(statement, values).await;
+        }
+        self.run("COMMIT", &[]).await;
+    }
+
+    pub(crate) async fn rows<T: Columns>(&mut self, question: &'static str, values: &[Value]) -> Vec<T> {
+        match &mut self.sql {
+            Sql::Sqlite(connection) => bound!(sqlx::query_as(question), values).fetch_all(connection).await,
+            Sql::Postgres(connection) => bound!(sqlx::query_as(question), values).fetch_all(connection).await,
+        }
+        .unwrap()
+    }
+
+    pub(crate) async fn row<T: Columns>(&mut self, question: &'static str, values: &[Value]) -> T {
+        self.rows(question, values).await.pop().unwrap()
+    }
+
+    async fn number(&mut self, question: &'static str, values: &[Value]) -> i64 {
+        self.row::<(i64,)>(question, values).await.0
+    }
+
+    async fn texts(&mut self, question: &'static str, values: &[Value]) -> Vec<String> {
+        self.rows::<(String,)>(question, values).await.into_iter().map(|(text,)| text).collect()
+    }
+
+    /// All tables of a server with their bytes.
+    pub(crate) async fn tables(&mut self) -> Vec<(String, Vec<u8>)> {
+        let all = "SELECT table_name::text FROM information_schema.tables \
+            WHERE table_schema = 'public' AND table_type = 'BASE TABLE' ORDER BY table_name";
+        let names = self.texts(all, &[]).await;
+        let Sql::Postgres(connection) = &mut self.sql else { panic!("an embedded store is a file") };
+        let mut tables = Vec::new();
+        for name in names {
+            // Texts and bytes as they are, where the form for people has them in hexadecimal.
+            let copy = format!("COPY {name} TO STDOUT (FORMAT binary)");
+            let mut content = Vec::new();
+            let mut parts = connection.copy_out_raw(&copy).await.unwrap();
+            while let Some(part) = parts.next().await {
+                content.extend_from_slice(&part.unwrap());
+            }
+            drop(parts);
+            tables.push((format!("table {name}"), content));
+        }
+        tables
     }
 
     pub(crate) async fn count(&mut self, table: &'static str) -> i64 {
+        if let ("vault", Some(redis)) = (table, &self.redis) {
+            return redis.values("").await.len().try_into().unwrap();
+        }
         let count = match table {
             "revocations" => "SELECT count(*) FROM revocations",
             "users" => "SELECT count(*) FROM users",
@@ -27,23 +163,21 @@ impl Database {
             "audit" => "SELECT count(*) FROM audit",
             other => panic!("{other}"),
         };
-        sqlx::query_scalar(count).fetch_one(&mut self.0).await.unwrap()
+        self.number(count, &[]).await
     }
 
     /// All password hashes.
     pub(crate) async fn hashes(&mut self) -> Vec<String> {
-        sqlx::query_scalar("SELECT hash FROM passwords ORDER BY user_id").fetch_all(&mut self.0).await.unwrap()
+        self.texts("SELECT hash FROM passwords ORDER BY user_id", &[]).await
     }
 
     pub(crate) async fn hash_of(&mut self, user: UserId) -> String {
-        let get = "SELECT hash FROM passwords WHERE user_id = $1";
-        sqlx::query_scalar(get).bind(user.uuid()).fetch_one(&mut self.0).await.unwrap()
+        self.row::<(String,)>("SELECT hash FROM passwords WHERE user_id = $1", &[user.into()]).await.0
     }
 
     /// How often something happened, as the audit log has it.
     pub(crate) async fn audited(&mut self, kind: &str) -> i64 {
-        let count = "SELECT count(*) FROM audit WHERE kind = $1";
-        sqlx::query_scalar(count).bind(kind).fetch_one(&mut self.0).await.unwrap()
+        self.number("SELECT count(*) FROM audit WHERE kind = $1", &[kind.into()]).await
     }
 
     /// The same, once the writer behind the queue has written it.
@@ -60,46 +194,16 @@ impl Database {
 
     /// What happened, and who did it.
     pub(crate) async fn actors(&mut self) -> Vec<(String, String)> {
-        let all = "SELECT kind, coalesce(actor, '') FROM audit ORDER BY time";
-        sqlx::query_as(all).fetch_all(&mut self.0).await.unwrap()
-    }
-
-    pub(crate) async fn record(&mut self, session: &str) -> Record {
-        let get = "SELECT value, expires_at FROM vault WHERE kind = 'session' AND key = $1";
-        sqlx::query_as(get).bind(session).fetch_one(&mut self.0).await.unwrap()
-    }
-
-    /// Throws a session back to an earlier record, or puts one back that was removed.
-    pub(crate) async fn put_record(&mut self, user: UserId, session: &str, record: &Record) {
-        let put = "INSERT INTO vault (kind, partition, key, value, expires_at) VALUES ('session', $1, $2, $3, $4) \
-            ON CONFLICT (kind, partition, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
-        sqlx::query(put)
-            .bind(user.to_string())
-            .bind(session)
-            .bind(&record.0)
-            .bind(record.1)
-            .execute(&mut self.0)
-            .await
-            .unwrap();
-    }
-
-    pub(crate) async fn lose_record(&mut self, session: &str) {
-        sqlx::query("DELETE FROM vault WHERE key = $1").bind(session).execute(&mut self.0).await.unwrap();
-    }
-
-    /// What FLUSHALL does.
-    pub(crate) async fn flush(&mut self) {
-        sqlx::query("DELETE FROM vault").execute(&mut self.0).await.unwrap();
+        self.rows("SELECT kind, coalesce(actor, '') FROM audit ORDER BY time", &[]).await
     }
 
     /// The causes of all revocations of a user.
     pub(crate) async fn causes(&mut self, user: UserId) -> Vec<String> {
-        let get = "SELECT cause FROM revocations WHERE user_id = $1 ORDER BY cause";
-        sqlx::query_scalar(get).bind(user.uuid()).fetch_all(&mut self.0).await.unwrap()
+        self.texts("SELECT cause FROM revocations WHERE user_id = $1 ORDER BY cause", &[user.into()]).await
     }
 
     /// Where the change log stands.
     pub(crate) async fn head(&mut self) -> i64 {
-        sqlx::query_scalar("SELECT head FROM feed").fetch_one(&mut self.0).await.unwrap()
+        self.number("SELECT head FROM feed", &[]).await
     }
 }

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use postern::proto::auth::v1 as pb;
-use sqlx::Connection as _;
 
 use crate::database::Database;
 use crate::people::{add_user, disable, end_all_sessions, kim, set_password, sign_in};
@@ -80,18 +79,20 @@ async fn a_disabled_user_a_new_password_and_the_fence_arrive_everywhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_thrown_back_loses_no_revocation() {
     let server = Server::quick().await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let (_, tokens) = kim(&server).await;
     let record = database.record(&tokens.session_id).await;
     let (user, head) = (user_of(&server, &tokens).await, database.head().await);
     server.logout(&tokens.refresh_token).await;
 
     // A fail-over to a copy that lacks the newest rows, with the vault of before as well.
-    let mut transaction = database.0.begin().await.unwrap();
-    sqlx::query("UPDATE feed SET head = $1").bind(head).execute(&mut *transaction).await.unwrap();
-    sqlx::query("DELETE FROM changes WHERE id > $1").bind(head).execute(&mut *transaction).await.unwrap();
-    sqlx::query("DELETE FROM revocations").execute(&mut *transaction).await.unwrap();
-    transaction.commit().await.unwrap();
+    database
+        .run_all(&[
+            ("UPDATE feed SET head = $1", &[head.into()]),
+            ("DELETE FROM changes WHERE id > $1", &[head.into()]),
+            ("DELETE FROM revocations", &[]),
+        ])
+        .await;
     database.put_record(user, &tokens.session_id, &record).await;
 
     until(async || database_count(&server, "revocations").await == 1, "what was lost is written back").await;
@@ -113,30 +114,26 @@ async fn a_log_that_was_thrown_back_loses_no_revocation() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_thrown_back_loses_no_floor_and_no_fence() {
     let server = Server::quick().await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let (id, first) = kim(&server).await;
     let lee_id = add_user(&server, "lee", Some(PASSWORD)).await;
     let lees = server.login("lee", PASSWORD).await.unwrap().tokens.unwrap();
-    let (head, fence): (i64, i64) =
-        sqlx::query_as("SELECT head, fence FROM feed").fetch_one(&mut database.0).await.unwrap();
+    let (head, fence): (i64, i64) = database.row("SELECT head, fence FROM feed", &[]).await;
     let before: (i64, i64) = marks(&mut database, id).await;
     set_password(&server, id, "quite another password").await;
     assert!(!is_alive(&server, &first.access_token).await);
     let floor = marks(&mut database, id).await.0;
 
-    let mut transaction = database.0.begin().await.unwrap();
-    sqlx::query("UPDATE feed SET head = $1, fence = $2")
-        .bind(head)
-        .bind(fence)
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
-    sqlx::query("DELETE FROM changes WHERE id > $1").bind(head).execute(&mut *transaction).await.unwrap();
-    let back = sqlx::query("UPDATE users SET floor = $2, version = $3 WHERE id = $1");
-    back.bind(id.uuid()).bind(before.0).bind(before.1).execute(&mut *transaction).await.unwrap();
-    transaction.commit().await.unwrap();
+    let back = "UPDATE users SET floor = $2, version = $3 WHERE id = $1";
+    database
+        .run_all(&[
+            ("UPDATE feed SET head = $1, fence = $2", &[head.into(), fence.into()]),
+            ("DELETE FROM changes WHERE id > $1", &[head.into()]),
+            (back, &[id.into(), before.0.into(), before.1.into()]),
+        ])
+        .await;
 
-    let mut again = Database::open(&server.database()).await;
+    let mut again = server.database().await;
     until(async || marks(&mut again, id).await.0 >= floor, "the floor is written back").await;
     let refused = server.refresh(&first.refresh_token).await.unwrap_err();
     assert_eq!(
@@ -147,19 +144,15 @@ async fn a_log_that_was_thrown_back_loses_no_floor_and_no_fence() {
     assert!(is_alive(&server, &lees.access_token).await, "others are not touched");
 
     // The same for the fence.
-    let (head, fence): (i64, i64) =
-        sqlx::query_as("SELECT head, fence FROM feed").fetch_one(&mut database.0).await.unwrap();
+    let (head, fence): (i64, i64) = database.row("SELECT head, fence FROM feed", &[]).await;
     end_all_sessions(&server).await;
     assert!(!is_alive(&server, &lees.access_token).await);
-    let mut transaction = database.0.begin().await.unwrap();
-    sqlx::query("UPDATE feed SET head = $1, fence = $2")
-        .bind(head)
-        .bind(fence)
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
-    sqlx::query("DELETE FROM changes WHERE id > $1").bind(head).execute(&mut *transaction).await.unwrap();
-    transaction.commit().await.unwrap();
+    database
+        .run_all(&[
+            ("UPDATE feed SET head = $1, fence = $2", &[head.into(), fence.into()]),
+            ("DELETE FROM changes WHERE id > $1", &[head.into()]),
+        ])
+        .await;
     until(async || fence_of(&mut again).await > fence, "the fence is written back").await;
     assert!(!is_alive(&server, &lees.access_token).await);
     assert_eq!(reason(&server.refresh(&lees.refresh_token).await.unwrap_err()), "SESSION_ENDED");
@@ -169,27 +162,23 @@ async fn a_log_that_was_thrown_back_loses_no_floor_and_no_fence() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rewind_that_grew_to_the_same_length_is_noticed_by_its_marks() {
     let server = Server::quick().await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     kim(&server).await;
     let (lost, other) = (sign_in(&server).await, sign_in(&server).await);
     server.logout(&lost.refresh_token).await;
     // The newest row is replaced by another of the same id: another history, told by its mark alone.
     let user = user_of(&server, &other).await;
     let session: uuid::Uuid = other.session_id.parse().unwrap();
-    let mut transaction = database.0.begin().await.unwrap();
-    sqlx::query("DELETE FROM revocations").execute(&mut *transaction).await.unwrap();
-    sqlx::query("INSERT INTO revocations SELECT $1, $2, 'LOGOUT', at, at + 8000000000000, NULL FROM changes ORDER BY id DESC LIMIT 1")
-        .bind(user.uuid())
-        .bind(session)
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
-    sqlx::query("UPDATE changes SET mark = randomblob(8), session_id = $1 WHERE id = (SELECT head FROM feed)")
-        .bind(session)
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
-    transaction.commit().await.unwrap();
+    let another = "INSERT INTO revocations \
+        SELECT $1, $2, 'LOGOUT', at, at + 8000000000000, NULL FROM changes ORDER BY id DESC LIMIT 1";
+    let row = "UPDATE changes SET mark = $2, session_id = $1 WHERE id = (SELECT head FROM feed)";
+    database
+        .run_all(&[
+            ("DELETE FROM revocations", &[]),
+            (another, &[user.into(), session.into()]),
+            (row, &[session.into(), b"a mark..".as_slice().into()]),
+        ])
+        .await;
     until_dead(&server, &other.access_token).await;
     until(async || database_count(&server, "revocations").await == 2, "and the lost one is written back").await;
     assert!(!is_alive(&server, &lost.access_token).await);
@@ -211,16 +200,15 @@ async fn user_of(server: &Server, tokens: &pb::TokenPair) -> postern::domain::id
 }
 
 async fn database_count(server: &Server, table: &'static str) -> i64 {
-    Database::open(&server.database()).await.count(table).await
+    server.database().await.count(table).await
 }
 
 async fn marks(database: &mut Database, id: postern::domain::id::UserId) -> (i64, i64) {
-    let get = "SELECT floor, version FROM users WHERE id = $1";
-    sqlx::query_as(get).bind(id.uuid()).fetch_one(&mut database.0).await.unwrap()
+    database.row("SELECT floor, version FROM users WHERE id = $1", &[id.into()]).await
 }
 
 async fn fence_of(database: &mut Database) -> i64 {
-    sqlx::query_scalar("SELECT fence FROM feed").fetch_one(&mut database.0).await.unwrap()
+    database.row::<(i64,)>("SELECT fence FROM feed", &[]).await.0
 }
 
 async fn until(mut holds: impl AsyncFnMut() -> bool, what: &str) {

@@ -13,18 +13,17 @@ use jsonwebtoken::EncodingKey;
 use postern::app::master_key::{self, MasterKeyFault};
 use postern::app::{App, FirstPassword, StartError};
 use postern::clock::Clock;
-use postern::config::{self, Config, SecretSource, Store};
+use postern::config::{Config, SecretSource};
 use postern::domain::key::{Algorithm, StoredKey};
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
 use postern::vault::seal::Place;
-use postern_rig::postgres::Postgres;
-use sqlx::Connection as _;
 use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::backstage::{self, claims, decoded};
 use crate::database::Database;
+use crate::engines::Home;
 use crate::support::{PASSWORD, Server, metadata, quick, reason, verdict};
 
 const ALLOW: (pb::Decision, pb::Reason) = (pb::Decision::Allow, pb::Reason::Unspecified);
@@ -289,14 +288,11 @@ async fn keys_rotate_by_age_and_by_one_replica() {
     assert_eq!(published(&server).await.len(), 2, "once");
     server.later(WAIT).await;
     assert_ne!(kid(&server.login_admin().await.access_token), first);
-    let mut database = Database::open(&server.database()).await;
-    let audited: Vec<String> =
-        sqlx::query_scalar("SELECT detail FROM audit WHERE kind = 'key_created' ORDER BY time, id")
-            .fetch_all(&mut database.0)
-            .await
-            .unwrap();
+    let mut database = server.database().await;
+    let audited: Vec<(String,)> =
+        database.rows("SELECT detail FROM audit WHERE kind = 'key_created' ORDER BY time, id", &[]).await;
     assert_eq!(audited.len(), 2);
-    assert!(audited[1].contains(r#""why":"age""#) && audited[1].contains(&first), "{audited:?}");
+    assert!(audited[1].0.contains(r#""why":"age""#) && audited[1].0.contains(&first), "{audited:?}");
 }
 
 /// The settings say another algorithm: nothing breaks, and after a rotation by plan it is so.
@@ -497,13 +493,9 @@ async fn a_revoked_tokens_twin_is_revoked() {
 
 /// Puts a row into the change log by hand, as whoever can write the database can.
 async fn announce(database: &mut Database) {
-    let mut transaction = database.0.begin().await.unwrap();
-    sqlx::query("UPDATE feed SET head = head + 1").execute(&mut *transaction).await.unwrap();
-    sqlx::query("INSERT INTO changes (id, mark, at, kind) SELECT head, randomblob(8), 0, 'keys' FROM feed")
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
-    transaction.commit().await.unwrap();
+    let row = "INSERT INTO changes (id, mark, at, kind) SELECT head, $1, 0, 'keys' FROM feed";
+    let mark = uuid::Uuid::now_v7();
+    database.run_all(&[("UPDATE feed SET head = head + 1", &[]), (row, &[mark.as_bytes()[8..].into()])]).await;
 }
 
 /// F12: whoever writes the database plants no key, and what he breaks harms nothing that is known.
@@ -512,7 +504,7 @@ async fn a_planted_key_opens_nothing() {
     let mut server = Server::quick().await;
     let token = server.login_admin().await.access_token;
     let text = serde_json::Value::Object(claims(&token)).to_string();
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let planted = Ed25519KeyPair::generate().unwrap();
     let private = planted.to_pkcs8().unwrap();
     for (algorithm, sealed) in [
@@ -520,12 +512,8 @@ async fn a_planted_key_opens_nothing() {
         ("EdDSA", private.as_ref().to_vec()),
         ("HS256", vec![7; 32]),
     ] {
-        sqlx::query("INSERT INTO signing_keys VALUES ('planted', $1, 1, $2, 0, 0, NULL)")
-            .bind(algorithm)
-            .bind(sealed)
-            .execute(&mut database.0)
-            .await
-            .unwrap();
+        let plant = "INSERT INTO signing_keys VALUES ('planted', $1, 1, $2, 0, 0, NULL)";
+        database.run(plant, &[algorithm.into(), sealed.as_slice().into()]).await;
         announce(&mut database).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         let key = EncodingKey::from_ed_der(private.as_ref());
@@ -537,7 +525,7 @@ async fn a_planted_key_opens_nothing() {
             assert_ne!(server.verify(&forged).await.decision(), pb::Decision::Allow);
         }
         assert_eq!(verdict(&server.verify(&token).await), ALLOW);
-        sqlx::query("DELETE FROM signing_keys WHERE kid = 'planted'").execute(&mut database.0).await.unwrap();
+        database.run("DELETE FROM signing_keys WHERE kid = 'planted'", &[]).await;
         until(async || server.auth.verifier.age(server.clock.moment()).as_millis() < 200, "the feed is whole again")
             .await;
     }
@@ -550,46 +538,20 @@ async fn a_planted_key_opens_nothing() {
         ("UPDATE signing_keys SET kid = '..' || kid", "UPDATE signing_keys SET kid = substr(kid, 3)"),
         ("UPDATE signing_keys SET algorithm = 'none'", "UPDATE signing_keys SET algorithm = 'EdDSA'"),
     ] {
-        sqlx::query(spoil).execute(&mut database.0).await.unwrap();
-        let config = Config::development_defaults(&server.data_dir());
-        let refused = App::start(config, Clock::default(), FirstPassword::Show).await;
+        database.run(spoil, &[]).await;
+        let refused = App::start(server.home().config(), Clock::default(), FirstPassword::Show).await;
         assert!(refused.is_err(), "{spoil}");
-        sqlx::query(mend).execute(&mut database.0).await.unwrap();
+        database.run(mend, &[]).await;
     }
     let server = server.restart_with(quick).await;
     assert_eq!(verdict(&server.verify(&token).await), ALLOW);
 }
 
+/// F11: known everywhere, used, dropped; with two replicas that restart one after the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_key_is_known_then_used_then_dropped() {
     let server = Server::quick().await;
     let replica = server.replica().await;
-    let store = Store::Sqlite { path: server.database() };
-    a_master_key_is_changed(server, replica, store).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_master_key_is_known_then_used_then_dropped_on_postgres() {
-    let url = SecretSource::Value(Postgres::shared().create_database().into());
-    let store =
-        Store::Postgres(config::Postgres { url, pool_size: 8, pooler: false, migrate: true, migrate_url: None });
-    let server = Server::start_with(|config| {
-        quick(config);
-        config.store = store.clone();
-    })
-    .await;
-    let key = server.data_dir().join("master.key");
-    let replica = Server::start_on(Arc::new(tempfile::tempdir().unwrap()), server.clock.clone(), |config| {
-        quick(config);
-        config.store = store.clone();
-        config.keys.master = SecretSource::File(key);
-    })
-    .await;
-    a_master_key_is_changed(server, replica, store).await;
-}
-
-/// F11: known everywhere, used, dropped; with two replicas that restart one after the other.
-async fn a_master_key_is_changed(server: Server, replica: Server, store: Store) {
     backstage::user(&server, "kim").await;
     let sign_in = async |server: &Server| server.login("kim", PASSWORD).await.unwrap().tokens.unwrap();
     let mut old = sign_in(&server).await;
@@ -609,21 +571,15 @@ async fn a_master_key_is_changed(server: Server, replica: Server, store: Store) 
     let used = file("used", &known_text);
     master_key::make_current(&used, 2).unwrap();
     let dropped = file("dropped", &std::fs::read_to_string(&used).unwrap());
+    let second = known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap();
+    let without_first = file("without first", second);
     let on = |key: &std::path::PathBuf| {
-        let (store, key) = (store.clone(), key.clone());
+        let key = key.clone();
         move |config: &mut Config| {
             quick(config);
-            config.store = store;
             config.keys.master = SecretSource::File(key);
         }
     };
-    let drop_first = async |clock: &Clock, end_its_sessions| {
-        let mut config = Config::development_defaults(&folder.path().join("elsewhere"));
-        on(&dropped)(&mut config);
-        master_key::drop_key(&config, clock.clone(), &dropped, 1, end_its_sessions).await
-    };
-    let without_first =
-        file("without", known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap());
 
     // Known, one after the other; nothing is used that the other one could not open.
     let replica = replica.restart_with(on(&known)).await;
@@ -641,12 +597,11 @@ async fn a_master_key_is_changed(server: Server, replica: Server, store: Store) 
     let server = server.restart_with(on(&used)).await;
     // Signing keys follow by themselves, by a rotation.
     until(async || published(&server).await.len() == 2, "a rotation begins").await;
+    let elsewhere = Home::sharing(Arc::clone(&server.home().engines));
     let too_early = App::start(
         {
-            let mut config = Config::development_defaults(&folder.path().join("elsewhere"));
+            let mut config = elsewhere.config();
             on(&without_first)(&mut config);
-            config.listen.grpc = "127.0.0.1:0".parse().unwrap();
-            config.listen.operations = "127.0.0.1:0".parse().unwrap();
             config
         },
         server.clock.clone(),
@@ -654,7 +609,10 @@ async fn a_master_key_is_changed(server: Server, replica: Server, store: Store) 
     )
     .await;
     assert!(matches!(too_early.err(), Some(StartError::MasterKeyInUse { number: 1, .. })));
-    let sealed = drop_first(&server.clock, true).await.unwrap_err();
+    let drop_first = async |end_its_sessions| {
+        master_key::drop_key(&elsewhere.config(), server.clock.clone(), &dropped, 1, end_its_sessions).await
+    };
+    let sealed = drop_first(true).await.unwrap_err();
     assert!(matches!(sealed, MasterKeyFault::SealsKeys { number: 1 }), "{sealed}");
     server.later(WAIT + VERIFIES).await;
     until(async || replica.verify_with(pb::VerifyRequest::default()).await.is_ok(), "fresh").await;
@@ -662,9 +620,9 @@ async fn a_master_key_is_changed(server: Server, replica: Server, store: Store) 
     old = replica.refresh(&old.refresh_token).await.unwrap().tokens.unwrap();
 
     // Dropped before its sessions are over, which nobody does by mistake: that ends these, and no others.
-    let early = drop_first(&server.clock, false).await.unwrap_err();
+    let early = drop_first(false).await.unwrap_err();
     assert!(matches!(early, MasterKeyFault::HasSessions { number: 1, end: Some(_) }), "{early}");
-    drop_first(&server.clock, true).await.unwrap();
+    drop_first(true).await.unwrap();
     let server = server.restart_with(on(&dropped)).await;
     let refused = server.refresh(&old.refresh_token).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "REFRESH_TOKEN_INVALID"));

@@ -15,7 +15,6 @@ use tokio::task::JoinSet;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
 
-use crate::database::Database;
 use crate::people::{add, add_user, disable, hash_with, kim, set_hash, set_password, sign_in};
 use crate::raw;
 use crate::support::{PASSWORD, Server, login_request, metadata, quick, reason, verdict};
@@ -188,7 +187,7 @@ async fn the_audit_log_tells_what_the_caller_is_not_told() {
     server.login("kim", "not the right password").await.unwrap_err();
     disable(&server, id).await;
     server.login("kim", PASSWORD).await.unwrap_err();
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     for _ in 0..100 {
         if database.audited("authn_login_fail").await == 3 {
             break;
@@ -196,10 +195,7 @@ async fn the_audit_log_tells_what_the_caller_is_not_told() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let rows: Vec<(Option<String>, String)> =
-        sqlx::query_as("SELECT target, detail FROM audit WHERE kind = 'authn_login_fail' ORDER BY id")
-            .fetch_all(&mut database.0)
-            .await
-            .unwrap();
+        database.rows("SELECT target, detail FROM audit WHERE kind = 'authn_login_fail' ORDER BY id", &[]).await;
     let told: Vec<(Option<&str>, &str)> =
         rows.iter().map(|(target, detail)| (target.as_deref(), detail.as_str())).collect();
     let id = id.to_string();
@@ -247,7 +243,7 @@ async fn there_is_no_default_password_and_no_default_account_but_the_first_admin
             assert_eq!(reason(&server.login(name, password).await.unwrap_err()), "INVALID_CREDENTIALS", "{name}");
         }
     }
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     assert_eq!(database.count("users").await, 1);
     let (one, other) = (server.admin_password.clone().unwrap(), Server::quick().await.admin_password.clone().unwrap());
     assert_ne!(one, other);
@@ -272,7 +268,7 @@ async fn hashes_are_argon2id_at_the_recommended_cost_and_salts_are_unique() {
     let server = Server::start().await;
     add_user(&server, "kim", Some(PASSWORD)).await;
     add_user(&server, "lee", Some(PASSWORD)).await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     for hash in database.hashes().await {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
     }
@@ -294,7 +290,7 @@ async fn hashes_are_argon2id_at_the_recommended_cost_and_salts_are_unique() {
 async fn the_next_sign_in_hashes_anew_when_the_cost_has_changed() {
     let server = Server::quick().await;
     let (id, _) = kim(&server).await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let old = database.hash_of(id).await;
     assert!(old.contains("m=64,t=1"));
     let server = server
@@ -464,7 +460,7 @@ async fn one_session_too_many_ends_the_oldest() {
     for tokens in &rest {
         assert!(server.refresh(&tokens.refresh_token).await.is_ok());
     }
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     assert_eq!(database.causes(id).await, ["SESSION_LIMIT"]);
     assert_eq!(database.audited("session_revoked").await, 1);
 }

@@ -13,11 +13,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use crate::database::Database;
 use crate::people::{
     add_user, delete, disable, enable, end_all_sessions, hash_with, kim, set_hash, set_password, sign_in,
 };
-use crate::support::{Answer, PASSWORD, Server, files_below, metadata, quick, reason, verdict};
+use crate::support::{Answer, PASSWORD, Server, metadata, quick, reason, verdict};
 
 /// Past the grace, and past what a record remembers beyond it.
 const PAST: Duration = Duration::from_secs(36);
@@ -108,7 +107,7 @@ async fn one_answer_lost_for_longer_than_the_grace_is_forgiven_once() {
     server.later(Duration::from_mins(10)).await;
     let (rotation, current) = refreshed(&server, &first.refresh_token).await;
     assert_eq!(rotation, pb::Rotation::Late);
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     assert_eq!(database.audited_at_last("authn_token_late").await, 1);
     let next = advanced(&server, &current).await;
     // A second one within 32 generations is taken for theft.
@@ -223,7 +222,7 @@ async fn a_spent_token_ends_the_whole_session_everywhere_at_once() {
     for token in &tokens {
         assert_eq!(refused(&server, token).await, "SESSION_ENDED REFRESH_REUSED");
     }
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     assert_eq!(database.audited("authn_token_reuse").await, 1);
     assert_eq!(database.causes(id).await, ["REFRESH_REUSED"]);
     assert_eq!(decided(&server, &bystander.access_token).await, ALLOW, "only this session");
@@ -531,7 +530,7 @@ async fn a_deleted_user_is_gone_with_all_sessions_and_the_name_brings_none_back(
 async fn a_record_from_a_backup_heals_forward_and_logs_nobody_out() {
     let server = Server::quick().await;
     let (id, first) = kim(&server).await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let backup = database.record(&first.session_id).await;
     let mut token = first.refresh_token;
     for _ in 0..5 {
@@ -555,7 +554,7 @@ async fn a_record_from_a_backup_heals_forward_and_logs_nobody_out() {
 async fn a_record_that_is_older_than_the_idle_limit_still_heals() {
     let server = Server::quick().await;
     let (id, first) = kim(&server).await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let backup = database.record(&first.session_id).await;
     let mut token = first.refresh_token;
     for _ in 0..20 {
@@ -573,7 +572,7 @@ async fn a_record_that_is_older_than_the_idle_limit_still_heals() {
 async fn a_restored_record_revives_only_the_newest_sixteen_generations() {
     let server = Server::quick().await;
     let (id, first) = kim(&server).await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let mut history = vec![(first.refresh_token.clone(), database.record(&first.session_id).await)];
     for _ in 0..40 {
         let next = advanced(&server, &history.last().unwrap().0).await;
@@ -590,7 +589,7 @@ async fn a_restored_record_revives_only_the_newest_sixteen_generations() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_record_that_is_put_back_revives_an_ended_session() {
     let server = Server::quick().await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let (id, _) = kim(&server).await;
 
     // Logged out.
@@ -623,7 +622,7 @@ async fn no_record_that_is_put_back_revives_an_ended_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_was_moved_or_written_by_hand_does_not_open() {
     let server = Server::quick().await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let (kim_id, kims) = kim(&server).await;
     let lee_id = add_user(&server, "lee", Some(PASSWORD)).await;
     let lees = server.login("lee", PASSWORD).await.unwrap().tokens.unwrap();
@@ -654,7 +653,7 @@ async fn a_record_that_was_moved_or_written_by_hand_does_not_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flushed_vault_does_not_forget_why_sessions_ended() {
     let server = Server::quick().await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let (id, before_password) = kim(&server).await;
     server.later(Duration::from_secs(1)).await;
     set_password(&server, id, PASSWORD).await;
@@ -671,7 +670,7 @@ async fn a_flushed_vault_does_not_forget_why_sessions_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flushed_vault_makes_everybody_sign_in_again_and_nothing_worse() {
     let server = Server::quick().await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let (_, tokens) = kim(&server).await;
     let other = sign_in(&server).await;
     server.logout(&other.refresh_token).await;
@@ -715,22 +714,20 @@ async fn no_file_of_the_server_holds_a_password_or_a_token() {
     }
     secrets.push(("password as typed wrongly", b"wrong password as typed".to_vec()));
     secrets.push(("first password", server.admin_password.clone().unwrap().into_bytes()));
-    // With the log still beside it, and folded into the file.
+    // While it runs (an embedded store has its log beside it), and afterwards.
     for running in [true, false] {
         if !running {
             server.stop().await;
         }
-        for file in files_below(&server.data_dir()) {
-            let content = std::fs::read(&file).unwrap();
+        let mut is_id_found = false;
+        for (place, content) in server.home().stored().await {
             for (what, secret) in &secrets {
                 let found = content.windows(secret.len()).any(|window| window == secret.as_slice());
-                assert!(!found, "a {what} is in {}", file.display());
+                assert!(!found, "a {what} is in {place}");
             }
-            if file.extension().is_some_and(|extension| extension == "db") && !running {
-                let id = id.uuid();
-                assert!(content.windows(16).any(|window| window == id.as_bytes()), "the search finds what is there");
-            }
+            is_id_found |= content.windows(16).any(|window| window == id.uuid().as_bytes());
         }
+        assert!(is_id_found, "the search finds what is there");
     }
 }
 

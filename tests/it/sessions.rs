@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use postern::config::Config;
+use postern::config::{Config, Store};
 use postern::domain::id::UserId;
 use postern::proto::auth::v1 as pb;
 use tonic::Code;
 
-use crate::database::Database;
 use crate::people::{add_user, disable, end_all_sessions, kim, set_password, sign_in};
 use crate::support::{Answer, PASSWORD, Server, metadata, quick, reason, verdict};
 
@@ -264,7 +263,7 @@ async fn sessions_that_ended_by_time_or_floor_are_listed_with_their_reason_too()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_the_vault_lost_is_lost_and_not_called_anything_worse() {
     let server = Server::quick().await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let (_, lost) = kim(&server).await;
     let current = sign_in(&server).await;
     database.lose_record(&lost.session_id).await;
@@ -337,7 +336,7 @@ async fn a_logout_ends_one_session_at_once_and_again_ends_nothing() {
     let server = Server::quick().await;
     let (id, tokens) = kim(&server).await;
     let other = sign_in(&server).await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let answer = server.logout(&tokens.refresh_token).await;
     assert_eq!(answer.ended_count, 1);
     assert_eq!(decided(&server, &tokens.access_token).await, DEAD);
@@ -377,7 +376,7 @@ async fn unknown_ids_and_tokens_are_no_error_and_write_nothing() {
     let (_, tokens) = kim(&server).await;
     let elsewhere = Server::quick().await;
     let (_, foreign) = kim(&elsewhere).await;
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.database().await;
     let before = (database.count("revocations").await, database.count("changes").await);
     let mut answers = Vec::new();
     for _ in 0..20 {
@@ -565,6 +564,10 @@ async fn whoever_hands_the_revision_back_never_sees_the_time_before() {
     let slow = server.replica_with(|config| {
         quick(config);
         config.feed.poll_interval = Duration::from_millis(300);
+        // One that is told of nothing, so that it is late.
+        if let Store::Postgres(server) = &mut config.store {
+            server.pooler = true;
+        }
     });
     let replica = slow.await;
     kim(&server).await;

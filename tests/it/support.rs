@@ -1,4 +1,4 @@
-//! A real server on free ports over a real file, and the few calls that every test makes.
+//! A real server on free ports over real engines, and the few calls that every test makes.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,13 +8,12 @@ use std::time::Duration;
 use postern::app::{App, FirstPassword, InitialPassword};
 use postern::auth::Auth;
 use postern::clock::Clock;
-use postern::config::{Config, SecretSource, Store};
+use postern::config::{Config, SecretSource};
 use postern::listener::Patience;
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
 use postern::tls::ServerTls;
 use secrecy::ExposeSecret as _;
-use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
@@ -22,6 +21,9 @@ use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
 
 use pb::auth_service_client::AuthServiceClient;
+
+use crate::database::Database;
+use crate::engines::Home;
 
 pub(crate) type Answer<T> = Result<T, Status>;
 
@@ -43,7 +45,7 @@ pub(crate) struct Server {
     pub(crate) channel: Channel,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
-    dir: Arc<TempDir>,
+    home: Arc<Home>,
 }
 
 impl Server {
@@ -53,7 +55,7 @@ impl Server {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        Self::start_on(Arc::new(tempfile::tempdir().unwrap()), Clock::default(), change).await
+        Self::start_on(Arc::new(Home::new()), Clock::default(), change).await
     }
 
     /// A server that hashes in no time and polls often, for tests that are not about either.
@@ -61,8 +63,8 @@ impl Server {
         Self::start_with(quick).await
     }
 
-    pub(crate) async fn start_on(dir: Arc<TempDir>, clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
-        Self::start_all(dir, clock, Patience::default(), change).await
+    async fn start_on(home: Arc<Home>, clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_all(home, clock, Patience::default(), change).await
     }
 
     /// A quick server that waits for peers no longer than this.
@@ -71,13 +73,11 @@ impl Server {
             quick(config);
             change(config);
         };
-        Self::start_all(Arc::new(tempfile::tempdir().unwrap()), Clock::default(), patience, change).await
+        Self::start_all(Arc::new(Home::new()), Clock::default(), patience, change).await
     }
 
-    async fn start_all(dir: Arc<TempDir>, clock: Clock, patience: Patience, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::development_defaults(&dir.path().join("data"));
-        config.listen.grpc = "127.0.0.1:0".parse().unwrap();
-        config.listen.operations = "127.0.0.1:0".parse().unwrap();
+    async fn start_all(home: Arc<Home>, clock: Clock, patience: Patience, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = home.config();
         change(&mut config);
         let mut app = App::start(config, clock.clone(), FirstPassword::Show).await.unwrap();
         app.patience = patience;
@@ -98,7 +98,7 @@ impl Server {
             None => connect(grpc).await,
         };
         let (stop, task) = (Some(stop), Some(task));
-        Self { auth, clock, grpc, admin_port, operations, tls, issuer, admin_password, channel, stop, task, dir }
+        Self { auth, clock, grpc, admin_port, operations, tls, issuer, admin_password, channel, stop, task, home }
     }
 
     /// Stops it and starts another on the same data.
@@ -107,25 +107,25 @@ impl Server {
     }
 
     pub(crate) async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        let (dir, clock) = (Arc::clone(&self.dir), self.clock.clone());
+        let (home, clock) = (Arc::clone(&self.home), self.clock.clone());
         let admin_password = self.admin_password.take();
         self.stop().await;
-        Self { admin_password, ..Self::start_on(dir, clock, change).await }
+        Self { admin_password, ..Self::start_on(home, clock, change).await }
     }
 
-    /// A second server over the same database and master key, with a data directory of its own, as a replica is.
+    /// A second server over the same engines and master key, with a data directory of its own, as a replica is.
     pub(crate) async fn replica(&self) -> Self {
         self.replica_with(quick).await
     }
 
     pub(crate) async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
-        let (database, key) = (self.database(), self.data_dir().join("master.key"));
+        let key = self.data_dir().join("master.key");
         let change = |config: &mut Config| {
             change(config);
-            config.store = Store::Sqlite { path: database };
             config.keys.master = SecretSource::File(key);
         };
-        let replica = Self::start_on(Arc::new(tempfile::tempdir().unwrap()), self.clock.clone(), change).await;
+        let home = Arc::new(Home::sharing(Arc::clone(&self.home.engines)));
+        let replica = Self::start_on(home, self.clock.clone(), change).await;
         Self { admin_password: self.admin_password.clone(), ..replica }
     }
 
@@ -137,11 +137,16 @@ impl Server {
     }
 
     pub(crate) fn data_dir(&self) -> std::path::PathBuf {
-        self.dir.path().join("data")
+        self.home.data()
     }
 
-    pub(crate) fn database(&self) -> std::path::PathBuf {
-        self.data_dir().join("postern.db")
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    /// A look behind its back.
+    pub(crate) async fn database(&self) -> Database {
+        self.home.database().await
     }
 
     pub(crate) fn client(&self) -> AuthServiceClient<Channel> {

@@ -1,9 +1,13 @@
 //! What things are called in Redis, in one place: `PREFIX KIND {PARTITION} KEY`. What stands in the braces decides the slot
-//! of a cluster, so that a partition's values and its index lie together. Short, since each session pays for it.
+//! of a cluster, so that a partition's values and its index lie together. Short, since each session pays for it: an id is
+//! written in 22 letters, and `!` stands before what is none.
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fred::util::redis_keyslot;
+use uuid::Uuid;
 
 use crate::domain::time::Timestamp;
 use crate::vault::{Kind, Slot};
@@ -24,7 +28,7 @@ impl Keys {
     }
 
     pub(super) fn value(&self, slot: &Slot) -> String {
-        self.values_of(slot.kind, &slot.partition) + &slot.key
+        self.values_of(slot.kind, &slot.partition) + &short(&slot.key)
     }
 
     /// What all values of a partition begin with.
@@ -51,16 +55,13 @@ impl Keys {
         format!("{first}{}", self.prefix)
     }
 
-    /// A brace would end the tag early, and two partitions could meet; an empty tag is no tag.
+    /// A brace would end the tag early, and two partitions could meet.
     fn tagged(&self, letter: char, partition: &str) -> String {
-        let mut name = String::with_capacity(self.prefix.len() + partition.len() + 40);
+        let mut name = String::with_capacity(self.prefix.len() + partition.len() + 26);
         name.push_str(&self.prefix);
         name.push(letter);
         name.push('{');
-        if partition.is_empty() {
-            name.push('%');
-        }
-        for letter in partition.chars() {
+        for letter in short(partition).chars() {
             match letter {
                 // Writing to a string does not fail.
                 '{' | '}' | '%' => drop(write!(name, "%{:02x}", u32::from(letter))),
@@ -70,6 +71,23 @@ impl Keys {
         name.push('}');
         name
     }
+}
+
+/// As a key stands in names and in the index.
+pub(super) fn short(text: &str) -> String {
+    match Uuid::parse_str(text) {
+        Ok(id) if id.hyphenated().to_string() == text => URL_SAFE_NO_PAD.encode(id.as_bytes()),
+        _ => format!("!{text}"),
+    }
+}
+
+/// The key that stands there so; `None` if we did not write it.
+pub(super) fn long(short: &str) -> Option<String> {
+    if let Some(text) = short.strip_prefix('!') {
+        return Some(text.to_owned());
+    }
+    let id = Uuid::from_slice(&URL_SAFE_NO_PAD.decode(short).ok()?).ok()?;
+    Some(id.hyphenated().to_string())
 }
 
 /// The slot of a cluster in which a name lies.
@@ -98,8 +116,8 @@ mod tests {
 
     #[test]
     fn a_partition_lies_in_one_slot() {
-        assert_eq!(name("p", "k"), "postern:s{p}k");
-        assert_eq!(keys().index(Kind::Session, "p"), "postern:S{p}");
+        assert_eq!(name("p", "k"), "postern:s{!p}!k");
+        assert_eq!(keys().index(Kind::Session, "p"), "postern:S{!p}");
         for partition in ["p", "", "}", "{", "%", "a}b{c", "{}", "'; DROP TABLE vault; --{x}\r\n", "\u{0}\u{1F511}"] {
             let slots: BTreeSet<u16> = ["", "k", "}", "{k}", "\r\n"].map(|key| slot_of(&name(partition, key))).into();
             assert_eq!(slots, BTreeSet::from([slot_of(&keys().index(Kind::Session, partition))]), "{partition:?}");
@@ -108,13 +126,24 @@ mod tests {
 
     #[test]
     fn no_two_places_have_one_name() {
-        let parts = ["", "a", "}", "{", "%", "%7d", "a}", "}a", "s{a}", "a}a", "a}a}a"];
+        let id = "019a8c1e-0000-7000-8000-00000000b7f3";
+        let short = short(id);
+        assert_eq!(short.len(), 22);
+        let (upper, simple) = (id.to_uppercase(), id.replace('-', ""));
+        let parts =
+            ["", "a", "}", "{", "%", "%7d", "a}", "}a", "s{a}", "a}a", "a}a}a", "!", "!a", id, &short, &upper, &simple];
         let mut names = BTreeSet::new();
         for partition in parts {
             assert!(names.insert(keys().index(Kind::Session, partition)), "{partition:?}");
             for key in parts {
                 assert!(names.insert(name(partition, key)), "{partition:?} {key:?}");
             }
+        }
+        for key in parts {
+            assert_eq!(long(&super::short(key)).as_deref(), Some(key));
+        }
+        for foreign in ["", "a", "AAAA", "019a8c1e-0000-7000-8000-00000000b7f3"] {
+            assert_eq!(long(foreign), None, "{foreign}");
         }
     }
 

@@ -35,6 +35,9 @@ const LOOK_REST: Duration = Duration::from_millis(50);
 /// callers wait for a server that fell silent.
 const LOOK_TIME: Duration = Duration::from_millis(400);
 
+/// How often a cluster may say that a key lies elsewhere, and the time it is given to agree.
+const REDIRECTIONS: u32 = 3;
+const REDIRECTION_REST: Duration = Duration::from_millis(100);
 /// Nobody reads more of them.
 const REASONS_MAX: usize = 8;
 
@@ -112,13 +115,17 @@ impl Link {
         }
     }
 
-    /// Sends once; and once more if it went to a node of a cluster that has it no more, and so has done nothing. By then the
-    /// driver knows the new one. In the middle of a slot's move that may not be so: then it has failed.
+    /// Sends once; and again if it went to a node of a cluster that has it no more, and so has done nothing. The driver has
+    /// asked by then who has it, but not every node knows at once; nor does anybody while a slot is being moved.
     pub(super) async fn call(&self, call: Call) -> Result<Value, RedisFailure> {
         let live = self.live()?;
         let mut answer = live.call(call.clone()).await;
-        if answer.as_ref().is_err_and(was_redirected) {
-            answer = live.call(call).await;
+        for _ in 0..REDIRECTIONS {
+            if !answer.as_ref().is_err_and(was_redirected) {
+                break;
+            }
+            tokio::time::sleep(REDIRECTION_REST).await;
+            answer = live.call(call.clone()).await;
         }
         if let Err(why) = &answer
             && is_doubtful(why)

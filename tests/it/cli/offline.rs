@@ -56,9 +56,9 @@ fn a_lost_administrator_password_is_set_anew_where_the_data_is() {
 fn audited(database: &std::path::Path) -> Vec<(String, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut database = Database::open(database).await;
+        let mut database = Database::in_file(database).await;
         let all = "SELECT kind, coalesce(actor, '') FROM audit";
-        sqlx::query_as(all).fetch_all(&mut database.0).await.unwrap()
+        database.rows(all, &[]).await
     })
 }
 

@@ -227,7 +227,7 @@ async fn what_bootstrap_makes_is_audited_and_what_it_refuses_is_not_made() {
         let refused = site.run(&[&bootstrap[..], &["--client-secret-file", &secret]].concat());
         refused.ends_with(REFUSED).complains("belongs to Postern itself");
     }
-    let mut database = Database::open(&site.path("data/postern.db")).await;
+    let mut database = Database::in_file(&site.path("data/postern.db")).await;
     assert_eq!((database.count("users").await, database.count("audit").await), (0, 0));
     site.run(&all).ends_with(DONE);
     assert_eq!(database.audited("sys_bootstrap").await, 1);
