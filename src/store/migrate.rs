@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::time::timeout;
 
 use crate::store::connect::{ConnectError, LOOK_MAX, PostgresSettings, enter, look, role};
-use crate::store::tables::TABLES;
+use crate::store::tables::{AUDIT, TABLES};
 use crate::store::{Store, migrations};
 
 /// "PSTN": whoever migrates holds it.
@@ -102,7 +102,7 @@ async fn grant(
     // Whoever may not grant all of it is answered with a warning only.
     const GRANTED: &str = "SELECT bool_and(has_table_privilege(r.oid, t.name, p.name)) FROM pg_roles r, \
         unnest($2::text[]) AS t (name), unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (name) \
-        WHERE r.rolname::text = $1";
+        WHERE r.rolname::text = $1 AND (t.name <> $3 OR p.name IN ('SELECT', 'INSERT'))";
     let failed = |why: sqlx::Error| judged(settings, server, why.into());
     let no_role = || ConnectError::NoRole { server: server.to_owned(), role: role.to_owned() };
     if role.contains('\0') {
@@ -118,15 +118,18 @@ async fn grant(
     let schema = schema.filter(|_| !uses_schema);
     let schema = schema.map(|schema| format!("GRANT USAGE ON SCHEMA {} TO {to}; ", identifier(&schema)));
     let statements = format!(
-        "{}GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {to}; GRANT SELECT ON _sqlx_migrations, clock TO {to}",
+        "{}GRANT SELECT, INSERT ON {} TO {to}; GRANT UPDATE, DELETE ON {} TO {to}; \
+         GRANT SELECT ON _sqlx_migrations, clock TO {to}",
         schema.unwrap_or_default(),
-        names.join(", ")
+        names.join(", "),
+        names.iter().copied().filter(|name| *name != AUDIT).collect::<Vec<_>>().join(", ")
     );
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *connection).await.map_err(failed)?;
     let granted: Option<bool> = sqlx::query_scalar(GRANTED)
         .persistent(false)
         .bind(role)
         .bind(names)
+        .bind(AUDIT)
         .fetch_one(connection)
         .await
         .map_err(failed)?;

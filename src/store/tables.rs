@@ -36,13 +36,15 @@ pub(super) const TABLES: &[Table] = &[
     Table { name: "revocations", columns: REVOCATIONS_COLUMNS },
     Table { name: "generation_floors", columns: GENERATION_FLOORS_COLUMNS },
     Table { name: "signing_keys", columns: SIGNING_KEYS_COLUMNS },
-    Table { name: "audit", columns: AUDIT_COLUMNS },
+    Table { name: AUDIT, columns: AUDIT_COLUMNS },
     Table { name: VAULT, columns: VAULT_COLUMNS },
 ];
 
 /// The two that hold a row from the first migration on.
 pub(super) const FEED: &str = "feed";
 pub(super) const CHANGES: &str = "changes";
+/// What happened: written once, and neither changed nor taken back by whoever serves.
+pub(super) const AUDIT: &str = "audit";
 /// What expires.
 pub(super) const VAULT: &str = "vault";
 

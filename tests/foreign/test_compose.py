@@ -8,10 +8,9 @@ import unittest
 
 import yaml
 
-from examples import REPOSITORY
 from support import BINARY, PATIENCE_SECONDS, clean_environment
 
-FOLDER = REPOSITORY / "examples/production"
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "examples/production"
 # What the page beside it says to make.
 SECRETS = ["master-key", "owner-password", "postgres-owner-url", "postgres-url", "redis-url", "server-password", "tls.crt", "tls.key"]
 

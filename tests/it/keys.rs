@@ -613,7 +613,10 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     )
     .await;
     assert!(matches!(too_early.err(), Some(StartError::MasterKeyInUse { number: 1, .. })));
-    let sealed = drop_first(&server.clock, true).await.unwrap_err();
+    let drop_first = async |end_its_sessions| {
+        master_key::drop_key(&elsewhere.config(), server.clock.clone(), &dropped, 1, end_its_sessions).await
+    };
+    let sealed = drop_first(true).await.unwrap_err();
     assert!(matches!(sealed, MasterKeyFault::SealsKeys { number: 1 }), "{sealed}");
     server.later(WAIT + VERIFIES).await;
     until(async || replica.verify_with(pb::VerifyRequest::default()).await.is_ok(), "fresh").await;
@@ -621,9 +624,9 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     old = replica.refresh(&old.refresh_token).await.unwrap().tokens.unwrap();
 
     // Dropped before its sessions are over, which nobody does by mistake: that ends these, and no others.
-    let early = drop_first(&server.clock, false).await.unwrap_err();
+    let early = drop_first(false).await.unwrap_err();
     assert!(matches!(early, MasterKeyFault::HasSessions { number: 1, end: Some(_) }), "{early}");
-    drop_first(&server.clock, true).await.unwrap();
+    drop_first(true).await.unwrap();
     let server = server.restart_with(on(&dropped)).await;
     let refused = server.refresh(&old.refresh_token).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "REFRESH_TOKEN_INVALID"));

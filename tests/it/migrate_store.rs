@@ -13,7 +13,6 @@ use postern_rig::redis::{Flavour, Redis as RedisEngine};
 use tonic::{Code, Request};
 
 use crate::backstage;
-use crate::database::Database;
 use crate::support::{PASSWORD, Server, everywhere, quick, reason, verdict};
 
 const ALLOW: (pb::Decision, pb::Reason) = (pb::Decision::Allow, pb::Reason::Unspecified);
@@ -100,12 +99,10 @@ async fn everybody_stays_signed_in(redis: Option<String>) {
     let mut stopped = server;
     stopped.stop().await;
     // Somebody who looks into the file is in the way too: what they write would be lost.
-    let reader = Database::open(&stopped.database()).await;
-    let in_use = {
-        let mut reader = reader;
-        assert!(reader.head().await > 1);
-        refusal(&migrate_store(&from, &url, redis).output().unwrap())
-    };
+    let mut reader = stopped.database().await;
+    assert!(reader.head().await > 1);
+    let in_use = refusal(&migrate_store(&from, &url, redis).output().unwrap());
+    drop(reader);
     assert!(in_use.contains("in use by another program"), "{in_use}");
 
     let mut cut = migrate_store(&from, &url, redis).spawn().unwrap();
