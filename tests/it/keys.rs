@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
 use postern::app::master_key::{self, MasterKeyFault};
+use postern::app::{App, FirstPassword, StartError};
 use postern::clock::Clock;
 use postern::config::{Config, SecretSource};
 use postern::domain::key::{Algorithm, StoredKey};
