@@ -26,6 +26,7 @@ mod contract;
 mod crash;
 mod docs;
 mod doors;
+mod failover;
 mod feed;
 mod floods;
 mod forgery;

@@ -38,6 +38,13 @@ impl Flavour {
 /// All the keys of a server, with their values and times to live.
 pub struct Rdb(Vec<u8>);
 
+impl Rdb {
+    /// The file, for tests that look for what must not be in it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// A server that keeps nothing on disk, unless its settings say so: started again it is empty.
 pub struct Redis {
     // Before its home, which goes last.
