@@ -7,18 +7,19 @@ use postern::proto::auth::v1 as pb;
 use postern_rig::redis::{Flavour, Rdb, Redis};
 use tonic::Code;
 
-use super::{assert_ended, back, block, generation, server_on};
+use super::{assert_ended, back, block, generation, server_with};
 use crate::database::Database;
-use crate::people::{add_user, disable, set_password};
+use crate::people::{add_user, disable, enable, set_password};
 use crate::support::{Answer, PASSWORD, Server, login_request, reason};
 
 /// Longer than the grace.
 const LATER: Duration = Duration::from_secs(40);
 const NEXT: &str = "quite another password";
+const SESSIONS_MAX: u32 = 7;
 
 async fn start() -> (Redis, Server) {
     let redis = block(|| Redis::start(Flavour::Redis));
-    let server = server_on(&redis.url()).await;
+    let server = server_with(&redis.url(), |config| config.sessions.max_per_user = SESSIONS_MAX).await;
     back(&server, "").await;
     (redis, server)
 }
@@ -40,7 +41,7 @@ async fn next(server: &Server, tokens: &pb::TokenPair) -> pb::TokenPair {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_backup_revives_nothing_and_logs_nobody_out() {
     let (mut redis, server) = start().await;
-    for name in ["kim", "sam"] {
+    for name in ["kim", "sam", "pat", "ray"] {
         add_user(&server, name, Some(PASSWORD)).await;
     }
     let lee = add_user(&server, "lee", Some(PASSWORD)).await;
@@ -49,8 +50,16 @@ async fn an_old_backup_revives_nothing_and_logs_nobody_out() {
     let (gone, gone_by_id) = (login(&server, "kim").await, login(&server, "kim").await);
     let (disabled, changed, swept) =
         (login(&server, "lee").await, login(&server, "lou").await, login(&server, "sam").await);
+    let (replaced, oldest) = (login(&server, "ray").await, login(&server, "pat").await);
+    for _ in 1..SESSIONS_MAX {
+        login(&server, "pat").await;
+    }
     let rdb = block(|| redis.save());
 
+    login(&server, "pat").await;
+    let replace_refresh_token = replaced.refresh_token.clone();
+    let request = pb::LoginRequest { replace_refresh_token, ..login_request("ray", PASSWORD) };
+    server.client().login(request).await.unwrap();
     server.logout(&gone.refresh_token).await;
     let target = Some(pb::revoke_request::Target::SessionId(gone_by_id.session_id.clone()));
     let access_token = current.access_token.clone();
@@ -72,9 +81,13 @@ async fn an_old_backup_revives_nothing_and_logs_nobody_out() {
         (&swept, "ENDED_BY_USER"),
         (&disabled, "USER_DISABLED"),
         (&changed, "CREDENTIAL_CHANGED"),
+        (&replaced, "REPLACED"),
+        (&oldest, "SESSION_LIMIT"),
     ] {
         assert_ended(&server, tokens, cause).await;
     }
+    enable(&server, lee).await;
+    assert_eq!(server.refresh(&disabled.refresh_token).await.unwrap_err().code(), Code::Unauthenticated);
     let answer = server.refresh(&current.refresh_token).await.unwrap();
     assert_eq!(answer.rotation(), pb::Rotation::Healed);
     assert_eq!(generation(&answer.tokens.unwrap().refresh_token), 6);
@@ -82,7 +95,6 @@ async fn an_old_backup_revives_nothing_and_logs_nobody_out() {
     assert_ended(&server, &since, "LOST").await;
     let living = server.sessions(&current.access_token, false).await;
     assert_eq!(living.iter().map(|session| &session.id).collect::<Vec<_>>(), [&current.session_id]);
-    assert_eq!(server.login("lee", PASSWORD).await.unwrap_err().code(), Code::Unauthenticated);
     let mut database = Database::open(&server.database()).await;
     assert_eq!(database.audited("authn_token_reuse").await, 0);
     assert_eq!(database.audited("authn_token_forged").await, 0);
@@ -110,9 +122,10 @@ async fn a_backup_gives_sixteen_generations_of_stolen_tokens_back_and_no_more() 
         }
         server.later(LATER).await;
     }
-    put_back(&server, &mut redis, &rdb.unwrap()).await;
+    let rdb = rdb.unwrap();
+    put_back(&server, &mut redis, &rdb).await;
 
-    let mut found = 0;
+    let mut ended = Vec::new();
     for (chain, stolen) in chains.iter().zip(STOLEN) {
         let newest = chain.last().unwrap();
         assert_eq!(generation(&newest.refresh_token), NEWEST);
@@ -120,7 +133,7 @@ async fn a_backup_gives_sixteen_generations_of_stolen_tokens_back_and_no_more() 
         if stolen + 16 < NEWEST {
             assert_eq!(reason(&played.unwrap_err()), "SESSION_REUSED", "generation {stolen}");
             assert_ended(&server, newest, "REFRESH_REUSED").await;
-            found += 1;
+            ended.push(newest.clone());
             continue;
         }
         let thiefs = played.unwrap().tokens.unwrap();
@@ -135,18 +148,27 @@ async fn a_backup_gives_sixteen_generations_of_stolen_tokens_back_and_no_more() 
         } else {
             assert_eq!(reason(&again.unwrap_err()), "SESSION_REUSED", "generation {stolen}");
             assert_ended(&server, &owners, "REFRESH_REUSED").await;
-            found += 1;
+            ended.push(owners);
         }
     }
+    assert_eq!(ended.len(), STOLEN.len() - 1);
+    // The same backup once more.
+    put_back(&server, &mut redis, &rdb).await;
+    for tokens in &ended {
+        assert_ended(&server, tokens, "REFRESH_REUSED").await;
+    }
     let mut database = Database::open(&server.database()).await;
-    assert_eq!(database.audited("authn_token_reuse").await, found);
+    assert_eq!(database.audited("authn_token_reuse").await, i64::try_from(ended.len()).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_revives_nothing_and_everybody_logs_in_again() {
-    let (redis, server) = start().await;
+    let (mut redis, server) = start().await;
     add_user(&server, "kim", Some(PASSWORD)).await;
+    add_user(&server, "sam", Some(PASSWORD)).await;
     let (first, gone) = (login(&server, "kim").await, login(&server, "kim").await);
+    let (absent, swept) = (login(&server, "kim").await, login(&server, "sam").await);
+    let rdb = block(|| redis.save());
     let held = next(&server, &first).await;
     server.logout(&gone.refresh_token).await;
     assert_eq!(block(|| redis.cli(&["flushall"])), "OK");
@@ -163,6 +185,17 @@ async fn a_flush_revives_nothing_and_everybody_logs_in_again() {
     let living = server.sessions(&again.access_token, false).await;
     assert_eq!(living.iter().map(|session| &session.id).collect::<Vec<_>>(), [&again.session_id]);
     assert_ended(&server, &held, "LOST").await;
+
+    // What was ended while Redis had forgotten it stays ended when Redis remembers; what was only lost goes on.
+    server.logout(&absent.refresh_token).await;
+    let target = Some(pb::revoke_request::Target::UserSessions(pb::UserSessions::default()));
+    let access_token = swept.access_token.clone();
+    server.revoke(pb::RevokeRequest { target, access_token, ..Default::default() }).await.unwrap();
+    put_back(&server, &mut redis, &rdb).await;
+    assert_ended(&server, &absent, "LOGOUT").await;
+    assert_ended(&server, &swept, "ENDED_BY_USER").await;
+    assert_ended(&server, &gone, "LOGOUT").await;
+    assert_eq!(server.refresh(&held.refresh_token).await.unwrap().rotation(), pb::Rotation::Healed);
     let mut database = Database::open(&server.database()).await;
     assert_eq!(database.audited("authn_token_reuse").await, 0);
     assert_eq!(database.audited("authn_token_forged").await, 0);

@@ -312,3 +312,40 @@ async fn what_ended_stays_ended_and_who_was_there_goes_on_when_a_cluster_loses_a
     let url = group.url();
     survive(group, &url).await;
 }
+
+/// F20: what was sent to it is done when it wakes, beside its successor, and an answer was never seen. Both make the same
+/// token of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_slept_and_wakes_beside_its_successor_begins_no_second_line() {
+    let mut group = block(Sentinels::start);
+    let server = server_on(&group.url()).await;
+    back(&server, "").await;
+    add_user(&server, "user0", Some(PASSWORD)).await;
+    let mut held = Held::open(&server, 0, false).await.unwrap();
+    let mut gone = Held::open(&server, 0, false).await.unwrap();
+    block(|| group.replica().wait_for(group.primary()));
+    let asleep = block(|| group.primary().port());
+    block(|| group.pause_primary());
+    assert!(held.refresh(&server).await.is_none(), "it sleeps");
+    gone.log_out(&server).await.unwrap();
+    block(|| group.wait_failed_over(asleep));
+    back(&server, "").await;
+    assert_ended(&server, &gone.tokens, "LOGOUT").await;
+    let first = held.tokens.refresh_token.clone();
+    held.refresh(&server).await.unwrap();
+    assert_eq!((generation(&first), generation(&held.tokens.refresh_token)), (0, 1));
+
+    block(|| group.resume());
+    for _ in 0..3 {
+        held.refresh(&server).await;
+    }
+    block(|| group.start_again());
+    back(&server, "").await;
+    let again = server.refresh(&first).await.unwrap();
+    assert_eq!(again.rotation(), pb::Rotation::Repeated);
+    assert_eq!(again.tokens.unwrap().refresh_token, held.tokens.refresh_token);
+    assert_ended(&server, &gone.tokens, "LOGOUT").await;
+    held.refresh(&server).await.unwrap();
+    server.later(LATER).await;
+    one_line_at_most(&server, &held).await;
+}
