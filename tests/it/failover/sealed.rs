@@ -10,12 +10,13 @@ use postern::domain::id::UserId;
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
 use postern_rig::redis::{Flavour, Redis};
+use tonic::Code;
 
 use super::wire::{Reply, Wire};
 use super::{assert_ended, back, block, server_on, server_with};
 use crate::database::Database;
 use crate::people::{add, kim, sign_in};
-use crate::support::{PASSWORD, Server, login_request};
+use crate::support::{PASSWORD, Server, login_request, reason};
 
 const USERS: usize = 4;
 /// Of each user: a hundred canaries in all.
@@ -56,26 +57,33 @@ async fn canaries(server: &Server) -> Vec<Vec<u8>> {
     secrets
 }
 
-/// A challenge too: the password is due, and the device held a session before.
-async fn challenge(server: &Server) -> Vec<Vec<u8>> {
+/// A challenge too, for somebody whose password is due: its token, and what must not be found.
+async fn challenge(server: &Server, user_name: &str) -> (String, Vec<Vec<u8>>) {
     let office = server.admin(&server.login_admin().await.access_token);
     let request = admin::CreateUserRequest {
-        user: Some(admin::User { user_name: "due".to_owned(), ..Default::default() }),
+        user: Some(admin::User { user_name: user_name.to_owned(), ..Default::default() }),
         password: PASSWORD.to_owned(),
         must_change_password: true,
         ..Default::default()
     };
     office.create_user(request).await.unwrap();
-    let replaced = server.login(&email(0), PASSWORD).await.unwrap().tokens.unwrap().refresh_token;
+    // The device held a session before.
+    let replaced = server.login_admin().await.refresh_token;
     let request = pb::LoginRequest {
         supported_challenges: vec![pb::ChallengeKind::NewPassword.into()],
         replace_refresh_token: replaced.clone(),
-        ..login_request("due", PASSWORD)
+        ..login_request(user_name, PASSWORD)
     };
     let outcome = server.client().login(request).await.unwrap().into_inner().outcome;
     let Some(pb::login_response::Outcome::Challenge(challenge)) = outcome else { panic!("no challenge") };
     let token = challenge.challenge_token;
-    vec![secret_of(&token, "pch_", 1), token.into_bytes(), secret_of(&replaced, "ptr_", 42), replaced.into_bytes()]
+    let secrets = vec![
+        secret_of(&token, "pch_", 1),
+        token.clone().into_bytes(),
+        secret_of(&replaced, "ptr_", 42),
+        replaced.into_bytes(),
+    ];
+    (token, secrets)
 }
 
 /// The 32 bytes of a token that make it worth something.
@@ -94,7 +102,7 @@ async fn whoever_reads_redis_or_its_backup_has_nothing_and_no_key_is_immortal() 
     let server = server_on(&redis.url()).await;
     back(&server, "").await;
     let mut secrets = canaries(&server).await;
-    secrets.extend(challenge(&server).await);
+    secrets.extend(challenge(&server, "due").await.1);
 
     let mut wire = Wire::to(&redis);
     let names = wire.names();
@@ -163,12 +171,49 @@ async fn a_record_that_was_made_edited_or_moved_opens_nothing_and_is_told() {
         }
         assert_eq!(database.audited("authn_token_forged").await, round);
     }
+    let shown = server.sessions(&second.access_token, false).await;
+    assert_eq!(shown.iter().map(|session| &session.id).collect::<Vec<_>>(), [&second.session_id]);
     // Nobody was logged out by it: with the true record back, and all others, everybody goes on.
     wire.put(&own, &genuine);
     for tokens in [&tokens, &second, &foreign] {
         assert_eq!(server.refresh(&tokens.refresh_token).await.unwrap().rotation(), pb::Rotation::Advanced);
     }
     assert_eq!(database.audited("authn_token_reuse").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_that_was_made_edited_or_moved_opens_nothing_and_is_told() {
+    const NEXT: &str = "quite another password";
+    let redis = block(|| Redis::start(Flavour::Redis));
+    let server = server_on(&redis.url()).await;
+    back(&server, "").await;
+    let mut wire = Wire::to(&redis);
+    let challenges = |wire: &mut Wire| -> Vec<Vec<u8>> {
+        wire.names().into_iter().filter(|name| name.starts_with(b"postern:c{")).collect()
+    };
+    let (token, _) = challenge(&server, "kim").await;
+    let own = challenges(&mut wire).pop().unwrap();
+    challenge(&server, "lee").await;
+    let other = challenges(&mut wire).into_iter().find(|name| *name != own).unwrap();
+    let genuine = wire.get(&own);
+    let mut edited = genuine.clone();
+    edited[genuine.len() / 2] ^= 1;
+    let complete = async || {
+        let answer = Some(pb::complete_challenge_request::Answer::NewPassword(NEXT.to_owned()));
+        let request = pb::CompleteChallengeRequest { challenge_token: token.clone(), answer, ..Default::default() };
+        server.client().complete_challenge(request).await
+    };
+    let mut database = Database::open(&server.database()).await;
+    for (round, value) in (1..).zip([wire.get(&other), edited, Vec::new(), b"by hand".to_vec()]) {
+        wire.put(&own, &value);
+        let status = complete().await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unauthenticated, "CHALLENGE_FAILED"));
+        while database.audited("authn_login_fail").await < round {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    wire.put(&own, &genuine);
+    complete().await.unwrap();
 }
 
 /// Of any number of sessions, ending them all asks Redis for no more than what is that user's.
