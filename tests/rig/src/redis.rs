@@ -148,7 +148,7 @@ impl Redis {
     /// Until a replica has a link to its primary and everything that came before.
     pub fn wait_for_primary(&self) {
         wait_until("the replica is in step with its primary", || {
-            self.cli(&["info", "replication"]).contains("master_link_status:up")
+            self.ask(&["info", "replication"]).is_ok_and(|said| said.contains("master_link_status:up"))
         });
     }
 
