@@ -28,6 +28,7 @@ mod crash;
 mod docs;
 mod doors;
 mod embedded;
+mod failover;
 mod feed;
 mod floods;
 mod forgery;
