@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::domain::change::Revision;
-use crate::store::engine::{Pool, query};
+use crate::store::engine::{Pool, query, query_scalar};
 
 #[macro_use]
 mod sql;
@@ -22,10 +22,12 @@ mod bindings;
 mod bootstrap;
 mod clients;
 mod connect;
+mod copy;
 mod engine;
 mod feed;
 mod keys;
 mod listen;
+mod migrate;
 mod migrations;
 mod open;
 mod policy;
@@ -34,6 +36,7 @@ mod roles;
 mod sessions;
 mod settings;
 mod standing;
+mod tables;
 mod user_state;
 mod users;
 mod vault;
@@ -49,8 +52,10 @@ pub use bindings::{Binding, BindingFilter, BindingKey, GrantError, WithdrawError
 pub use bootstrap::BootstrapError;
 pub use clients::{ChangeClientError, ClientChange, CreateClientError, LimitsChange};
 pub use connect::{ConnectError, PostgresSettings, ServerFacts};
+pub use copy::{Copied, CopiedTable, CopyError, VaultValue, WithVault};
 pub use feed::{FeedRead, Loaded};
 pub use keys::{KeyChange, KeyEvents, NewKey};
+pub use migrate::Migrated;
 pub use open::OpenError;
 pub use policy::{ApplyPolicyError, PolicyDiff};
 pub use purge::Purged;
@@ -93,6 +98,16 @@ impl Store {
         match &self.engine {
             Engine::Sqlite => None,
             Engine::Postgres { facts, .. } => Some(facts),
+        }
+    }
+
+    /// Whether an acknowledged change waits for a standby, as the server is set up now; `None` if there is no server.
+    pub async fn has_synchronous_standby(&self) -> Result<Option<bool>, StoreError> {
+        // Whatever `synchronous_commit` is for others, ours is on.
+        const SETTINGS: &str = "SELECT current_setting('synchronous_standby_names') <> ''";
+        match &self.engine {
+            Engine::Sqlite => Ok(None),
+            Engine::Postgres { .. } => Ok(Some(query_scalar(SETTINGS).fetch_one(&self.reader).await?)),
         }
     }
 

@@ -35,6 +35,11 @@ pub trait Vault: Send + Sync {
     /// Whether there was something.
     async fn remove(&self, slot: &Slot) -> Result<bool, VaultError>;
 
+    /// Whether it answered when it was last heard of. Asks nobody, so it may stand before work that would be in vain.
+    fn answers(&self) -> Result<(), VaultError> {
+        Ok(())
+    }
+
     /// Whether the engine answers now, in the little time that a probe has.
     async fn ping(&self) -> Result<(), VaultError>;
 
@@ -66,6 +71,11 @@ impl Kind {
             Self::Session => "session",
             Self::Challenge => "challenge",
         }
+    }
+
+    /// The reverse of [`Kind::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Session, Self::Challenge].into_iter().find(|kind| kind.name() == name)
     }
 
     /// Whether a partition is ever listed; only then an engine must know what it holds.

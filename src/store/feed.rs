@@ -38,7 +38,7 @@ pub struct Loaded {
 #[derive(Clone, Debug, PartialEq)]
 pub enum FeedRead {
     Changes(Loaded),
-    /// Too much to tell one by one: load everything.
+    /// Too much to tell one by one, or another connection than before: load everything.
     Reload,
     /// This is not the log that was read: the database was thrown back by a fail-over or a restore. Load everything,
     /// forget no revocation and no floor before its time, and write back what the store lost.
@@ -50,9 +50,6 @@ impl Store {
     pub async fn load(&self) -> Result<Loaded, StoreError> {
         const NEWEST: &str = concat!("SELECT ", now!(), " AS now, id, mark FROM changes ORDER BY id DESC LIMIT 1");
         let mut snapshot = self.follower.begin().await?;
-        // All of a policy of thousands of roles may be on its way.
-        snapshot.allow(LOAD_MAX);
-        current(&mut snapshot).await?;
         let newest = query(NEWEST)
             .bind(self.clock.offset_micros())
             .fetch_optional(&mut snapshot)
@@ -60,6 +57,8 @@ impl Store {
             .ok_or(StoreError::corrupt("the change log is empty"))?;
         let now = sql::time(&newest, "now")?;
         let since = now - RETENTION;
+        // Somebody answers, and all of a policy of thousands of roles may be on its way.
+        snapshot.allow(LOAD_MAX);
         let (policy_version, roles) = roles::all(&mut snapshot).await?;
         let mut changes = vec![
             Change::Fence(fence(&mut snapshot).await?),
@@ -75,7 +74,8 @@ impl Store {
         Ok(Loaded { cursor: cursor(&newest)?, now, changes })
     }
 
-    /// What changed behind `cursor`.
+    /// What changed behind `cursor`. A standby, which says nothing new and would look fresh for ever, has no time to give,
+    /// so that it fails here as everywhere.
     pub async fn changes_since(&self, cursor: Cursor) -> Result<FeedRead, StoreError> {
         // From the cursor's own row on, because it proves that the log is the same.
         const READ: &str = concat!(
@@ -87,9 +87,8 @@ impl Store {
         let mut snapshot = self.follower.begin().await?;
         // Another connection may lead to another server, whose log only looks like the one that was read.
         if snapshot.birth() != self.followed.load(Ordering::Acquire) {
-            return Ok(FeedRead::Rewound);
+            return Ok(FeedRead::Reload);
         }
-        current(&mut snapshot).await?;
         let rows =
             query(READ).bind(self.clock.offset_micros()).bind(cursor.id).bind(limit).fetch_all(&mut snapshot).await?;
         let Some((read, new)) = rows.split_first() else { return Ok(FeedRead::Rewound) };
@@ -153,15 +152,6 @@ impl Store {
         };
         Ok(Read::Change(change))
     }
-}
-
-/// A standby says nothing new, and would look fresh for ever. Behind a pooler it may be there from one moment to the next.
-async fn current(snapshot: &mut Connection) -> Result<(), StoreError> {
-    const RECOVERING: &str = "SELECT pg_is_in_recovery()";
-    if snapshot.is_postgres() && query_scalar::<bool>(RECOVERING).fetch_one(snapshot).await? {
-        return Err(StoreError::Unavailable { source: "the server is a standby".into() });
-    }
-    Ok(())
 }
 
 enum Read {
