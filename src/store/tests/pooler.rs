@@ -1,4 +1,4 @@
-//! Behind PgBouncer in transaction mode, where the next transaction has another connection. That everything works there,
+//! Behind `PgBouncer` in transaction mode, where the next transaction has another connection. That everything works there,
 //! `conformance` proves on [`Engine::Pooled`]; here, that the connections are really shared, and that the feed polls.
 
 use std::time::Duration;
