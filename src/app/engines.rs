@@ -16,6 +16,8 @@ use crate::vault::redis::{self, Facts, RedisSettings, RedisVault};
 /// How long a server that is not there yet is waited for: it may be starting beside us.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often to look whether acknowledged changes still wait for a standby.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// How long Redis is waited for before the start goes on without it.
 const REDIS_WAIT: Duration = Duration::from_secs(2);
 const JUDGE_EVERY: Duration = Duration::from_mins(10);
@@ -32,15 +34,16 @@ pub(super) async fn store(config: &Config, clock: Clock) -> Result<Store, StartE
         migrate(server).await?;
     }
     let store = Store::connect(&settings, clock).await?;
-    if let Some(facts) = store.server() {
-        warn_of(facts);
+    if let Some(facts) = store.server().filter(|facts| !facts.synchronous_standby) {
+        warn_of_none(facts);
     }
     Ok(store)
 }
 
 /// Brings the tables up to date; answers from which version to which.
 pub(super) async fn migrate(server: &Postgres) -> Result<(i64, i64), StartError> {
-    let settings = settings(server, server.migrate_url.as_ref().unwrap_or(&server.url))?;
+    let mut settings = settings(server, server.migrate_url.as_ref().unwrap_or(&server.url))?;
+    settings.pooler &= server.migrate_url.is_none();
     Ok(Store::migrate(&settings).await?)
 }
 
@@ -155,12 +158,33 @@ async fn wait_for(settings: &PostgresSettings, clock: &Clock) -> Result<ServerFa
     }
 }
 
-fn warn_of(facts: &ServerFacts) {
-    if !facts.synchronous_standby {
-        tracing::warn!(
-            server = facts.server,
-            "PostgreSQL has no synchronous standby: a fail-over may forget a revocation that was acknowledged; set \
-             synchronous_standby_names"
-        );
+/// What is asked for is told, at the start and whenever it changes: the server that took over may have no standby itself.
+pub(super) async fn watch_standby(store: Store, stop: CancellationToken) {
+    let Some(mut had) = store.server().map(|facts| facts.synchronous_standby) else { return };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        match store.has_synchronous_standby().await {
+            Ok(Some(has)) if has != had => {
+                had = has;
+                if has {
+                    tracing::info!("PostgreSQL has a synchronous standby again");
+                } else if let Some(facts) = store.server() {
+                    warn_of_none(facts);
+                }
+            }
+            // A server that is away is told of by the feed.
+            Ok(_) | Err(_) => {}
+        }
     }
+}
+
+fn warn_of_none(facts: &ServerFacts) {
+    tracing::warn!(
+        server = facts.server,
+        "PostgreSQL has no synchronous standby: a fail-over may forget a revocation that was acknowledged; set \
+         synchronous_standby_names"
+    );
 }

@@ -89,6 +89,12 @@ impl Auth {
                 }
                 Rotation::Reused => return Err(self.end_reused(call, &stored.session, standing.now).await?),
             };
+            // A store that failed over to a copy without the newest rows, or was restored, lacks ends that were
+            // acknowledged until they are written back. That this replica has heard of one counts at once.
+            let Session { user, id, epoch, .. } = stored.session;
+            if let Some(end) = self.verifier.end_of(user, id, epoch) {
+                return Err(AuthError::SessionEnded(end));
+            }
             let Some(owner) = &standing.owner else {
                 return Err(AuthError::internal("a session was answered without its owner"));
             };

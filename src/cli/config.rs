@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::output::Answer;
 use super::table::{Lines, Table, plain};
 use crate::app::{self, Found};
-use crate::config::{self, Config, ConfigError, Fault, Loaded};
+use crate::config::{self, Config, ConfigError, Fault, Loaded, Profile};
 
 pub(super) async fn run(args: ConfigArgs) -> Result<Answer, Failure> {
     match args.command {
@@ -19,13 +19,20 @@ pub(super) async fn run(args: ConfigArgs) -> Result<Answer, Failure> {
 
 async fn check(args: &ConfigCheckArgs) -> Result<Answer, Failure> {
     let loaded = args.serve.sources().and_then(Config::load_all).and_then(Loaded::look_around);
-    let loaded = match loaded {
+    let mut loaded = match loaded {
         Ok(loaded) => loaded,
         Err(error) if args.json => return Ok(faults(&error)),
         Err(error) => return Err(Failure::local(error.to_string())),
     };
     match app::check(&loaded.config).await {
-        Ok(found) => Ok(sound(&loaded, &found)),
+        Ok(found) => {
+            let lacks_standby = found.server.as_ref().is_some_and(|server| !server.synchronous_standby);
+            if lacks_standby && loaded.config.profile == Profile::Production {
+                let wrong = "has no synchronous standby: a fail-over may forget a revocation that was acknowledged";
+                loaded.warn("store.postgres.url", wrong, "a server with synchronous_standby_names set");
+            }
+            Ok(sound(&loaded, &found))
+        }
         Err(error) => {
             let failure = Failure::local(error.to_string());
             Err(error.hints().into_iter().fold(failure, Failure::advise))

@@ -2,12 +2,13 @@
 //! that is asked for, and the pools.
 
 use std::error::Error as StdError;
+use std::io;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, FromRow};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -69,6 +70,10 @@ pub enum ConnectError {
         "the database at {server} was migrated by another build (migration {version} differs); start that build again"
     )]
     OtherBuild { server: String, version: i64 },
+    #[error(
+        "tables cannot be made through a pooler, which keeps no lock; point store.postgres.migrate_url at PostgreSQL itself ({server} is the pooler)"
+    )]
+    Pooler { server: String },
     #[error("the database at {server} cannot be migrated; nothing of the failed step was kept")]
     Migration {
         server: String,
@@ -130,6 +135,9 @@ impl Store {
         if facts.schema == facts.newest_schema {
             return Ok((facts.schema, facts.newest_schema));
         }
+        if settings.pooler {
+            return Err(ConnectError::Pooler { server: facts.server });
+        }
         let failed =
             |source: Box<dyn StdError + Send + Sync>| ConnectError::Migration { server: facts.server.clone(), source };
         let mut connection = enter(settings).await?;
@@ -164,8 +172,10 @@ async fn look(connection: &mut PgConnection, server: &str) -> Result<ServerFacts
         coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)";
     const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
     let unreachable = |why: sqlx::Error| refusal(server, why);
+    // Each as one message, because of a pooler.
+    let row = sqlx::raw_sql(FACTS).fetch_one(&mut *connection).await.map_err(unreachable)?;
     let (version, recovering, synchronous_standby, migrated, encrypted): (i32, bool, bool, bool, bool) =
-        sqlx::query_as(FACTS).persistent(false).fetch_one(&mut *connection).await.map_err(unreachable)?;
+        FromRow::from_row(&row).map_err(unreachable)?;
     let server = server.to_owned();
     if recovering {
         return Err(ConnectError::Standby { server });
@@ -174,7 +184,8 @@ async fn look(connection: &mut PgConnection, server: &str) -> Result<ServerFacts
         return Err(ConnectError::TooOld { server, found: version / 10_000 });
     }
     let applied: Vec<(i64, Vec<u8>)> = if migrated {
-        sqlx::query_as(APPLIED).persistent(false).fetch_all(&mut *connection).await.map_err(unreachable)?
+        let rows = sqlx::raw_sql(APPLIED).fetch_all(&mut *connection).await.map_err(unreachable)?;
+        rows.iter().map(FromRow::from_row).collect::<Result<_, _>>().map_err(unreachable)?
     } else {
         Vec::new()
     };
@@ -199,7 +210,9 @@ async fn enter(settings: &PostgresSettings) -> Result<PgConnection, ConnectError
 }
 
 fn refusal(server: &str, why: sqlx::Error) -> ConnectError {
-    let (server, is_io) = (server.to_owned(), matches!(why, sqlx::Error::Io(_)));
+    let server = server.to_owned();
+    // What TLS refuses comes as broken data, and no waiting mends it.
+    let is_io = matches!(&why, sqlx::Error::Io(io) if io.kind() != io::ErrorKind::InvalidData);
     // A server that is starting or stopping says so in words of its own: class 57P.
     let is_away =
         why.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code.starts_with("57P"));

@@ -38,6 +38,7 @@ mod mtls;
 mod outage;
 mod rbac;
 mod refresh;
+mod replicas;
 mod sessions;
 mod storage;
 mod tls;

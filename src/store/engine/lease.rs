@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -61,10 +61,14 @@ impl managed::Manager for Manager {
     async fn create(&self) -> Result<Session, sqlx::Error> {
         // Apart, because it is seldom, and as large as all the rest of a call.
         let mut connection = Box::pin(self.options.connect()).await?;
-        // What a standby says may be old, and it takes no change.
-        let recovering: bool =
-            sqlx::query_scalar("SELECT pg_is_in_recovery()").persistent(false).fetch_one(&mut connection).await?;
-        if recovering {
+        // What a standby says may be old, and it takes no change. As one message, because of a pooler; and what a session
+        // keeps, a statement outside of transactions needs: that it is on disk when it is acknowledged.
+        const LOOK: &str = "SELECT pg_is_in_recovery()";
+        const LOOK_AND_SET: &str = "SELECT pg_is_in_recovery(), (SELECT set_config('synchronous_commit', 'on', false) \
+            WHERE current_setting('synchronous_commit') IN ('off', 'local'))";
+        let look = sqlx::raw_sql(if self.own_session { LOOK_AND_SET } else { LOOK });
+        let row = look.fetch_one(&mut connection).await?;
+        if row.try_get(0)? {
             return Err(sqlx::Error::Io(io::Error::other("the server is a standby")));
         }
         Ok(Session { connection, birth: self.births.fetch_add(1, Ordering::Relaxed) + 1 })
@@ -183,6 +187,9 @@ impl Lease {
     }
 
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        if !self.in_transaction {
+            return Ok(());
+        }
         let committed = self.say("COMMIT").await;
         self.in_transaction = committed.is_err();
         committed
