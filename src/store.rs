@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::domain::change::Revision;
-use crate::store::engine::{Pool, query};
+use crate::store::engine::{Pool, query, query_scalar};
 
 #[macro_use]
 mod sql;
@@ -114,6 +114,15 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         query("SELECT 1").execute(&self.reader).await?;
         Ok(())
+    }
+
+    /// Whether an acknowledged revocation waits for a standby; an embedded store has nowhere to fail over to.
+    pub async fn has_synchronous_standby(&self) -> Result<Option<bool>, StoreError> {
+        const ASK: &str = "SELECT current_setting('synchronous_standby_names') <> ''";
+        match &self.engine {
+            Engine::Sqlite => Ok(None),
+            Engine::Postgres { .. } => Ok(Some(query_scalar(ASK).fetch_one(&self.reader).await?)),
+        }
     }
 
     /// Closes all connections; whatever is asked afterwards is unavailable.
