@@ -131,6 +131,15 @@ impl Store {
         Ok(())
     }
 
+    /// Whether an acknowledged revocation waits for a standby; an embedded store has nowhere to fail over to.
+    pub async fn has_synchronous_standby(&self) -> Result<Option<bool>, StoreError> {
+        const ASK: &str = "SELECT current_setting('synchronous_standby_names') <> ''";
+        match &self.engine {
+            Engine::Sqlite => Ok(None),
+            Engine::Postgres { .. } => Ok(Some(query_scalar(ASK).fetch_one(&self.reader).await?)),
+        }
+    }
+
     /// Closes all connections; whatever is asked afterwards is unavailable.
     pub async fn close(&self) {
         self.reader.close().await;

@@ -5,6 +5,7 @@
 //! The two bounds are the contract's. By how much the machine itself was late is measured beside it and granted.
 
 mod calls;
+mod cast;
 mod contract;
 mod engines;
 mod growth;
@@ -19,8 +20,9 @@ use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
 use tonic::Code;
 
-use crate::support::{PASSWORD, Server, login_request, metadata, reason, verdict};
-use calls::{Answered, CLIENT, GUEST, KIM, People, ROLE, Rpc, call, every_rpc, is_well, says_when};
+use crate::support::{PASSWORD, Server, metadata, reason, verdict};
+use calls::{Answered, Rpc, call, every_rpc, is_well, says_when};
+use cast::{ASKER, Cast, KIM, People};
 use contract::{Away, Fate, fate};
 use engines::{Engines, MAX_STALENESS, POOL_SIZE, WAYS, Way};
 use load::{Lateness, Load};
@@ -28,6 +30,8 @@ use load::{Lateness, Load};
 pub(crate) use contract::table;
 
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
+/// What it knew before the engine went may be as old as one poll.
+const SURELY_FRESH: Duration = Duration::from_secs(MAX_STALENESS.as_secs() - 1);
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 /// What a server may have more of than before, in tasks: calls on their way, and clean-up.
 const TASKS_MORE: usize = 200;
@@ -45,7 +49,7 @@ type Measurements = BTreeMap<(String, &'static str), Measured>;
 async fn every_rpc_keeps_the_outage_contract_on_postgres_and_redis() {
     let mut engines = Engines::start(true);
     let server = Server::start_with(engines.settings()).await;
-    keeps_the_contract(&mut engines, &server, &[Away::Redis, Away::Postgres, Away::Both]).await;
+    println!("{}", keeps_the_contract(&mut engines, &server, &[Away::Redis, Away::Postgres, Away::Both]).await);
     revocation_does_without_redis(&mut engines, &server).await;
 }
 
@@ -53,7 +57,7 @@ async fn every_rpc_keeps_the_outage_contract_on_postgres_and_redis() {
 async fn every_rpc_keeps_the_outage_contract_on_postgres_alone() {
     let mut engines = Engines::start(false);
     let server = Server::start_with(engines.settings()).await;
-    keeps_the_contract(&mut engines, &server, &[Away::Postgres]).await;
+    println!("{}", keeps_the_contract(&mut engines, &server, &[Away::Postgres]).await);
 }
 
 /// No statement takes long, but a call has several.
@@ -82,7 +86,7 @@ async fn a_call_of_many_slow_steps_ends_in_time() {
     all_well_again(&server, &people, &rpcs).await;
 }
 
-async fn keeps_the_contract(engines: &mut Engines, server: &Server, outages: &[Away]) {
+async fn keeps_the_contract(engines: &mut Engines, server: &Server, outages: &[Away]) -> String {
     let cast = Cast::new(server).await;
     // Sessions that nobody touches until all is over.
     let mut asleep = Vec::new();
@@ -106,7 +110,7 @@ async fn keeps_the_contract(engines: &mut Engines, server: &Server, outages: &[A
     for alarm in ["authn_token_reuse", "authn_token_forged", "authn_token_foreign_client"] {
         assert_eq!(engines.psql(&format!("SELECT count(*) FROM audit WHERE kind = '{alarm}'")), "0", "{alarm}");
     }
-    println!("{}", printed(&measured));
+    printed(&measured)
 }
 
 /// One engine goes and comes back.
@@ -136,14 +140,13 @@ async fn one_outage(
             let what = || format!("{away:?} {way:?}, round {round}, {elapsed:?}: {} {answered:?}", rpc.name);
             match fate {
                 Fate::Works | Fate::WorksWithoutVault => assert!(is_well(&rpc, answered.code), "{}", what()),
-                // What it knew before the engine went may be as old as one poll.
-                Fate::WorksWhileFresh if elapsed < MAX_STALENESS - Duration::from_secs(1) => {
+                Fate::WorksWhileFresh if elapsed < SURELY_FRESH => {
                     assert!(is_well(&rpc, answered.code), "{}", what());
                 }
                 Fate::WorksWhileFresh => {}
                 Fate::Unavailable => {
                     assert_eq!(answered.code, Code::Unavailable, "{}", what());
-                    let stale = elapsed >= MAX_STALENESS - Duration::from_secs(1);
+                    let stale = elapsed >= SURELY_FRESH;
                     let is_known = answered.reason == "ENGINE_UNAVAILABLE" || answered.reason == "NOT_FRESH" && stale;
                     assert!(is_known, "{}", what());
                     says_when(&rpc, &answered);
@@ -293,51 +296,6 @@ async fn login_serves(load: &Load) -> Duration {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     returned.elapsed()
-}
-
-/// The users of a server, and who is to answer for what.
-struct Cast {
-    ward: String,
-}
-
-const ASKER: &str = "asker";
-const DUE: &str = "due";
-
-impl Cast {
-    async fn new(server: &Server) -> Self {
-        let admin = server.admin(&server.login_admin().await.access_token);
-        let mut ward = String::new();
-        for name in [KIM, GUEST, ASKER, DUE, "ward"] {
-            let request = admin::CreateUserRequest {
-                user: Some(admin::User { user_name: name.to_owned(), ..Default::default() }),
-                password: PASSWORD.to_owned(),
-                must_change_password: name == DUE,
-                ..Default::default()
-            };
-            ward = admin.create_user(request).await.unwrap().user.unwrap().id;
-        }
-        let client = admin::Client { id: CLIENT.to_owned(), ..Default::default() };
-        let role = admin::Role { id: ROLE.to_owned(), ..Default::default() };
-        admin.put_role(admin::PutRoleRequest { role: Some(role) }).await.unwrap();
-        admin.create_client(admin::CreateClientRequest { client: Some(client), with_secret: true }).await.unwrap();
-        Self { ward }
-    }
-
-    /// With tokens that are new.
-    async fn people(&self, server: &Server) -> People {
-        let sign_in = async || server.login(ASKER, PASSWORD).await.unwrap().tokens.unwrap();
-        let supported_challenges = vec![pb::ChallengeKind::NewPassword.into()];
-        let request = pb::LoginRequest { supported_challenges, ..login_request(DUE, PASSWORD) };
-        let outcome = server.client().login(request).await.unwrap().into_inner().outcome;
-        let Some(pb::login_response::Outcome::Challenge(challenge)) = outcome else { panic!("no challenge") };
-        People {
-            admin: server.login_admin().await.access_token,
-            ward: self.ward.clone(),
-            tokens: sign_in().await,
-            spare: sign_in().await,
-            challenge: challenge.challenge_token,
-        }
-    }
 }
 
 /// With Redis away, what SQL says counts: a session ends at once and for good, and so do all.

@@ -11,6 +11,7 @@ use prost_reflect::DescriptorPool;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::cast::{CLIENT, GUEST, People, ROLE};
 use crate::raw;
 use crate::support::{PASSWORD, Server, everywhere, login_request, reason};
 
@@ -45,24 +46,6 @@ pub(super) struct Answered {
     pub(super) status: Status,
     pub(super) took: Duration,
 }
-
-/// Who and what the calls are about.
-pub(super) struct People {
-    pub(super) admin: String,
-    /// A person of whom administration changes things.
-    pub(super) ward: String,
-    /// Of somebody who is signed in.
-    pub(super) tokens: pb::TokenPair,
-    /// A session to be ended.
-    pub(super) spare: pb::TokenPair,
-    /// Of somebody whose password is due.
-    pub(super) challenge: String,
-}
-
-/// Has the sessions that live through it all.
-pub(super) const KIM: &str = "kim";
-/// Signs in again and again, and is signed out by the limit.
-pub(super) const GUEST: &str = "guest";
 
 /// One that nobody and nothing has.
 fn fresh(what: &str) -> String {
@@ -160,15 +143,13 @@ fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
             subject: Some(admin::explain_access_request::Subject::PrincipalId(ward)),
             check: Some(pb::Check { permission: "outage:probe".into(), tenant: String::new() }),
         }),
-        "EndAllSessions" => bytes(&admin::EndAllSessionsRequest { confirm: people.issuer(), ..Default::default() }),
+        "EndAllSessions" => {
+            bytes(&admin::EndAllSessionsRequest { confirm: people.issuer.clone(), ..Default::default() })
+        }
         "GetServerInfo" => bytes(&admin::GetServerInfoRequest {}),
         other => panic!("say here how {other} is called, and in contract.rs what it does in an outage"),
     }
 }
-
-/// Are there.
-pub(super) const CLIENT: &str = "outage-client";
-pub(super) const ROLE: &str = "outage-probe";
 
 /// What an RPC answers while all is well: done, or that there was nothing to do.
 pub(super) fn is_well(rpc: &Rpc, code: Code) -> bool {
@@ -181,15 +162,6 @@ pub(super) fn is_well(rpc: &Rpc, code: Code) -> bool {
         _ => Code::Ok,
     };
     code == Code::Ok || code == other
-}
-
-impl People {
-    fn issuer(&self) -> String {
-        let claims = self.admin.split('.').nth(1).unwrap();
-        let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).unwrap();
-        let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
-        claims["iss"].as_str().unwrap().to_owned()
-    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures the server")]

@@ -69,6 +69,7 @@ impl Engines {
                 migrate: true,
                 migrate_url: None,
             });
+            config.vault = Vault::Store;
             if let Some(url) = redis {
                 config.vault = Vault::Redis(config::Redis {
                     url: SecretSource::Value(SecretString::from(url)),

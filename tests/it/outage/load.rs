@@ -17,7 +17,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use pb::auth_service_client::AuthServiceClient;
 
-use super::calls::{GUEST, KIM};
+use super::cast::{GUEST, KIM};
 use crate::support::{PASSWORD, Server, login_request};
 
 const PEOPLE: usize = 12;
