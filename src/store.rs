@@ -101,16 +101,6 @@ impl Store {
         }
     }
 
-    /// Whether an acknowledged change waits for a standby, as the server is set up now; `None` if there is no server.
-    pub async fn has_synchronous_standby(&self) -> Result<Option<bool>, StoreError> {
-        // Whatever `synchronous_commit` is for others, ours is on.
-        const SETTINGS: &str = "SELECT current_setting('synchronous_standby_names') <> ''";
-        match &self.engine {
-            Engine::Sqlite => Ok(None),
-            Engine::Postgres { .. } => Ok(Some(query_scalar(SETTINGS).fetch_one(&self.reader).await?)),
-        }
-    }
-
     /// Whether opening it made it.
     pub fn created(&self) -> bool {
         self.created

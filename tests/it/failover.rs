@@ -21,6 +21,7 @@ use postern::vault::{Kind, Slot};
 use secrecy::SecretString;
 use tonic::{Code, Status};
 
+use crate::engines::Home;
 use crate::support::{Answer, Server, metadata, quick, reason, verdict};
 
 /// Far more than anything here takes on a busy machine.
@@ -34,7 +35,7 @@ async fn server_on(url: &str) -> Server {
 async fn server_with(url: &str, change: impl FnOnce(&mut Config)) -> Server {
     let url = SecretSource::Value(SecretString::from(url));
     let redis = Redis { url, username: None, password: None, ca: None, prefix: "postern:".to_owned() };
-    Server::start_on(Arc::new(tempfile::tempdir().unwrap()), Clock::default(), |config| {
+    Server::start_on(Arc::new(Home::new()), Clock::default(), |config| {
         quick(config);
         config.vault = Vault::Redis(redis);
         change(config);

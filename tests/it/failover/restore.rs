@@ -8,7 +8,6 @@ use postern_rig::redis::{Flavour, Rdb, Redis};
 use tonic::Code;
 
 use super::{assert_ended, back, block, generation, server_with};
-use crate::database::Database;
 use crate::people::{add_user, disable, enable, set_password};
 use crate::support::{Answer, PASSWORD, Server, login_request, reason};
 
@@ -95,7 +94,7 @@ async fn an_old_backup_revives_nothing_and_logs_nobody_out() {
     assert_ended(&server, &since, "LOST").await;
     let living = server.sessions(&current.access_token, false).await;
     assert_eq!(living.iter().map(|session| &session.id).collect::<Vec<_>>(), [&current.session_id]);
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.home().database().await;
     assert_eq!(database.audited("authn_token_reuse").await, 0);
     assert_eq!(database.audited("authn_token_forged").await, 0);
 }
@@ -157,7 +156,7 @@ async fn a_backup_gives_sixteen_generations_of_stolen_tokens_back_and_no_more() 
     for tokens in &ended {
         assert_ended(&server, tokens, "REFRESH_REUSED").await;
     }
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.home().database().await;
     assert_eq!(database.audited("authn_token_reuse").await, i64::try_from(ended.len()).unwrap());
 }
 
@@ -196,7 +195,7 @@ async fn a_flush_revives_nothing_and_everybody_logs_in_again() {
     assert_ended(&server, &swept, "ENDED_BY_USER").await;
     assert_ended(&server, &gone, "LOGOUT").await;
     assert_eq!(server.refresh(&held.refresh_token).await.unwrap().rotation(), pb::Rotation::Healed);
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.home().database().await;
     assert_eq!(database.audited("authn_token_reuse").await, 0);
     assert_eq!(database.audited("authn_token_forged").await, 0);
 }

@@ -14,7 +14,6 @@ use tonic::Code;
 
 use super::wire::{Reply, Wire};
 use super::{assert_ended, back, block, server_on, server_with};
-use crate::database::Database;
 use crate::people::{add, kim, sign_in};
 use crate::support::{PASSWORD, Server, login_request, reason};
 
@@ -162,7 +161,7 @@ async fn a_record_that_was_made_edited_or_moved_opens_nothing_and_is_told() {
         edited[at] ^= 1;
         forged.push(edited);
     }
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.home().database().await;
     for (round, value) in (1..).zip(&forged) {
         wire.put(&own, value);
         assert_ended(&server, &tokens, "LOST").await;
@@ -203,7 +202,7 @@ async fn a_challenge_that_was_made_edited_or_moved_opens_nothing_and_is_told() {
         let request = pb::CompleteChallengeRequest { challenge_token: token.clone(), answer, ..Default::default() };
         server.client().complete_challenge(request).await
     };
-    let mut database = Database::open(&server.database()).await;
+    let mut database = server.home().database().await;
     for (round, value) in (1..).zip([wire.get(&other), edited, Vec::new(), b"by hand".to_vec()]) {
         wire.put(&own, &value);
         let status = complete().await.unwrap_err();
