@@ -579,11 +579,6 @@ async fn a_master_key_is_known_then_used_then_dropped() {
         }
     };
     let elsewhere = Home::sharing(Arc::clone(&server.home().engines));
-    let drop_first = async |clock: &Clock, end_its_sessions| {
-        let mut config = elsewhere.config();
-        on(&dropped)(&mut config);
-        master_key::drop_key(&config, clock.clone(), &dropped, 1, end_its_sessions).await
-    };
     let without_first =
         file("without", known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap());
 
@@ -615,7 +610,9 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     .await;
     assert!(matches!(too_early.err(), Some(StartError::MasterKeyInUse { number: 1, .. })));
     let drop_first = async |end_its_sessions| {
-        master_key::drop_key(&elsewhere.config(), server.clock.clone(), &dropped, 1, end_its_sessions).await
+        let mut config = elsewhere.config();
+        on(&dropped)(&mut config);
+        master_key::drop_key(&config, server.clock.clone(), &dropped, 1, end_its_sessions).await
     };
     let sealed = drop_first(true).await.unwrap_err();
     assert!(matches!(sealed, MasterKeyFault::SealsKeys { number: 1 }), "{sealed}");
