@@ -159,14 +159,18 @@ async fn everybody_stays_signed_in(redis: Option<String>) {
     server.login("kim", PASSWORD).await.unwrap();
     assert_eq!(verdict(&server.verify(&root.access_token).await), ALLOW);
 
-    // Now that servers have gone on there, a run changes nothing, and takes nothing back.
     let mut server = server;
     server.stop().await;
-    let late = answer(&migrate_store(&from, &url, redis).output().unwrap());
+    nothing_more_is_moved(&from, &url, redis);
+}
+
+/// Now that servers have gone on there, a run changes nothing, and takes nothing back.
+fn nothing_more_is_moved(from: &Path, url: &str, redis: Option<&str>) {
+    let late = answer(&migrate_store(from, url, redis).output().unwrap());
     assert_eq!(late["changed"], false, "{late}");
     let other = Engine::shared().create_database();
     Engine::shared().psql(&other, "CREATE TABLE users (name text)");
-    let foreign = refusal(&migrate_store(&from, &other, redis).output().unwrap());
+    let foreign = refusal(&migrate_store(from, &other, redis).output().unwrap());
     assert!(foreign.contains("another program"), "{foreign}");
 }
 
