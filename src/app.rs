@@ -119,6 +119,7 @@ impl App {
         background.spawn(store.clone().listen(stop_background.clone()));
         background.spawn(audit_task.run(stop_background.clone()));
         background.spawn(purge(store.clone(), stop_background.clone()));
+        background.spawn(engines::watch_standby(store.clone(), stop_background.clone()));
         if let Some(tls) = ports.tls.clone() {
             background.spawn(tls.watch(tls::POLL_INTERVAL, stop_background.clone()));
         }

@@ -265,6 +265,13 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Adds what was found out by asking what a setting names.
+    pub fn warn(&mut self, key: &str, wrong: &str, right: &str) {
+        let below = |setting: &&Setting| setting.key.starts_with(key) && !setting.value.is_empty();
+        let source = self.settings.iter().find(below).map_or(Source::Default, |setting| setting.source.clone());
+        self.warnings.push(Fault::new(source, key, wrong, right));
+    }
+
     /// Holds the settings against this machine: files, memory. Makes nothing.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ use admin_service::AdminDoor;
 use auth_service::AuthDoor;
 use connection::Manners;
 use health::Health;
-use layers::{Around, CatchPanic, Deadline, Form, Malformed, Next, Observe};
+use layers::{Around, Budget, CatchPanic, Deadline, Form, Malformed, Next, Observe};
 use limits::BySize;
 
 /// How long calls that were begun may hold up the end.
@@ -124,6 +124,9 @@ pub async fn serve(doors: Doors, parts: GrpcParts, shutdown: CancellationToken) 
 fn around(auth: &Auth, routes: Routes) -> impl Next {
     // Innermost: it mends what the generated services say themselves.
     let service = Around(Malformed).layer(routes);
+    // Around all that asks an engine. Inside the deadline, which is longer: an outage is UNAVAILABLE, and says when to come
+    // back.
+    let service = Around(Budget).layer(service);
     // So that it counts reading and work and nothing else; what it drops at the deadline is the call alone.
     let service = Around(Deadline).layer(service);
     // Before anything is read: what is no gRPC is not worth more.

@@ -1,5 +1,5 @@
 //! Postern, a gRPC authentication service. The rooms, in reading order; each may name only those that stand above it,
-//! save `config`, `clock` and `telemetry`, which stand aside.
+//! save `budget`, `config`, `clock` and `telemetry`, which stand aside.
 
 /// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
 pub mod domain;
@@ -39,6 +39,9 @@ pub mod proto;
 
 /// The one place that reads the time.
 pub mod clock;
+
+/// How long one call may wait for engines.
+pub mod budget;
 
 /// Whether this process should be sent work.
 pub mod readiness;

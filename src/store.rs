@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::domain::change::Revision;
-use crate::store::engine::{Pool, query};
+use crate::store::engine::{Pool, query, query_scalar};
 
 #[macro_use]
 mod sql;
@@ -101,6 +101,16 @@ impl Store {
         }
     }
 
+    /// Whether an acknowledged change waits for a standby, as the server is set up now; `None` if there is no server.
+    pub async fn has_synchronous_standby(&self) -> Result<Option<bool>, StoreError> {
+        // Whatever `synchronous_commit` is for others, ours is on.
+        const SETTINGS: &str = "SELECT current_setting('synchronous_standby_names') <> ''";
+        match &self.engine {
+            Engine::Sqlite => Ok(None),
+            Engine::Postgres { .. } => Ok(Some(query_scalar(SETTINGS).fetch_one(&self.reader).await?)),
+        }
+    }
+
     /// Whether opening it made it.
     pub fn created(&self) -> bool {
         self.created
@@ -119,6 +129,15 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         query("SELECT 1").execute(&self.reader).await?;
         Ok(())
+    }
+
+    /// Whether an acknowledged revocation waits for a standby; an embedded store has nowhere to fail over to.
+    pub async fn has_synchronous_standby(&self) -> Result<Option<bool>, StoreError> {
+        const ASK: &str = "SELECT current_setting('synchronous_standby_names') <> ''";
+        match &self.engine {
+            Engine::Sqlite => Ok(None),
+            Engine::Postgres { .. } => Ok(Some(query_scalar(ASK).fetch_one(&self.reader).await?)),
+        }
     }
 
     /// Closes all connections; whatever is asked afterwards is unavailable.

@@ -35,6 +35,11 @@ pub trait Vault: Send + Sync {
     /// Whether there was something.
     async fn remove(&self, slot: &Slot) -> Result<bool, VaultError>;
 
+    /// Whether it answered when it was last heard of. Asks nobody, so it may stand before work that would be in vain.
+    fn answers(&self) -> Result<(), VaultError> {
+        Ok(())
+    }
+
     /// Whether the engine answers now, in the little time that a probe has.
     async fn ping(&self) -> Result<(), VaultError>;
 

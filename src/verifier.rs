@@ -28,7 +28,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use crate::domain::change::{Change, Cursor, Revision};
+use crate::domain::id::{SessionId, UserId};
 use crate::domain::role::RoleFault;
+use crate::domain::standing::{End, EndCause};
 use crate::domain::time::{Moment, Timestamp};
 
 use cache::ProvenTokens;
@@ -213,6 +215,14 @@ impl Verifier {
         });
         let verdicts = verdicts.collect();
         Ok(Judgement { outcome, identity: Some(identity), verdicts, freshness })
+    }
+
+    /// Why a session that began at `epoch` of its user is over, as far as is remembered: what ended while tokens of the
+    /// time may live. A store that was thrown back may not know it yet.
+    pub fn end_of(&self, user: UserId, session: SessionId, epoch: i64) -> Option<End> {
+        let fence = self.view.load().as_deref().map(View::fence).filter(|fence| epoch < fence.version);
+        let for_all = || fence.map(|fence| End { cause: EndCause::EndedForAll, time: fence.at });
+        self.standings.end_of(user, session, epoch).or_else(for_all)
     }
 
     /// All checks but that of the audience, for callers who have a rule of their own for it.

@@ -20,6 +20,8 @@ const MIGRATE_URL: &str = "store.postgres.migrate_url";
 /// How long a server that is not there yet is waited for: it may be starting beside us.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often to look whether acknowledged changes still wait for a standby.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// How long Redis is waited for before the start goes on without it.
 const REDIS_WAIT: Duration = Duration::from_secs(2);
 const JUDGE_EVERY: Duration = Duration::from_mins(10);
@@ -35,8 +37,8 @@ pub(super) async fn store(config: &Config, clock: Clock) -> Result<Store, StartE
         migrate_and_grant(server, None).await?;
     }
     let store = connect(server, URL, clock).await?;
-    if let Some(facts) = store.server() {
-        warn_of(facts);
+    if let Some(facts) = store.server().filter(|facts| !facts.synchronous_standby) {
+        warn_of_none(facts);
     }
     Ok(store)
 }
@@ -64,7 +66,9 @@ pub(super) async fn migrate_as(
     grant_to: Option<&str>,
 ) -> Result<Migrated, StartError> {
     let (url, setting) = server.migrate_url.as_ref().map_or((&server.url, setting), |url| (url, MIGRATE_URL));
-    Store::migrate_and_grant(&settings(server, url, setting)?, grant_to).await.map_err(|why| at(setting, why))
+    let mut settings = settings(server, url, setting)?;
+    settings.pooler &= server.migrate_url.is_none();
+    Store::migrate_and_grant(&settings, grant_to).await.map_err(|why| at(setting, why))
 }
 
 /// What the server says names the setting that led there.
@@ -182,12 +186,33 @@ async fn wait_for(settings: &PostgresSettings, clock: &Clock) -> Result<ServerFa
     }
 }
 
-fn warn_of(facts: &ServerFacts) {
-    if !facts.synchronous_standby {
-        tracing::warn!(
-            server = facts.server,
-            "PostgreSQL has no synchronous standby: a fail-over may forget a revocation that was acknowledged; set \
-             synchronous_standby_names"
-        );
+/// What is asked for is told, at the start and whenever it changes: the server that took over may have no standby itself.
+pub(super) async fn watch_standby(store: Store, stop: CancellationToken) {
+    let Some(mut had) = store.server().map(|facts| facts.synchronous_standby) else { return };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        match store.has_synchronous_standby().await {
+            Ok(Some(has)) if has != had => {
+                had = has;
+                if has {
+                    tracing::info!("PostgreSQL has a synchronous standby again");
+                } else if let Some(facts) = store.server() {
+                    warn_of_none(facts);
+                }
+            }
+            // A server that is away is told of by the feed.
+            Ok(_) | Err(_) => {}
+        }
     }
+}
+
+fn warn_of_none(facts: &ServerFacts) {
+    tracing::warn!(
+        server = facts.server,
+        "PostgreSQL has no synchronous standby: a fail-over may forget a revocation that was acknowledged; set \
+         synchronous_standby_names"
+    );
 }

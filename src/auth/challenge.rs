@@ -163,7 +163,8 @@ impl Auth {
         let Some(name) = self.name_of(&token) else { return Ok(Err((ChallengeFault::Unknown, None))) };
         // Each lost race is an attempt of somebody else, or the end of the challenge.
         for _ in 0..=ATTEMPTS_MAX {
-            let stored = match self.challenges.get(&name).await? {
+            let found = self.challenges.get(&name).await;
+            let stored = match found.map_err(|why| AuthError::from(why).before_any_work())? {
                 Found::Challenge(stored) => stored,
                 Found::Absent => return Ok(Err((ChallengeFault::Unknown, None))),
                 Found::Unreadable(why) => {
@@ -172,7 +173,8 @@ impl Auth {
                 }
             };
             let mut challenge = stored.challenge.clone();
-            let mut answer = self.store.credential_of(challenge.user).await?;
+            let answer = self.store.credential_of(challenge.user).await;
+            let mut answer = answer.map_err(|why| AuthError::from(why).before_any_work())?;
             let credential = match judge(&challenge, call, &mut answer) {
                 Ok(credential) => credential,
                 Err(fault) => return Ok(Err((fault, Some(challenge.user)))),

@@ -139,7 +139,12 @@ pub enum AuthError {
     #[error("shed before any work was done")]
     Overloaded { retry_after: Duration },
     #[error("{} is away", .engine.name())]
-    Unavailable { engine: Engine, source: Source },
+    Unavailable {
+        engine: Engine,
+        source: Source,
+        /// Whether something may have been done before, or by what was asked last.
+        begun: bool,
+    },
     #[error("no key signs at this moment")]
     NoSigningKey { retry_after: Duration },
     #[error("a key that was published waits for its turn")]
@@ -159,13 +164,22 @@ impl AuthError {
     pub fn internal(source: impl Into<Source>) -> Self {
         Self::Internal(source.into())
     }
+
+    /// Says of an outage that it was met before anything was done.
+    #[must_use]
+    pub fn before_any_work(self) -> Self {
+        match self {
+            Self::Unavailable { engine, source, begun: _ } => Self::Unavailable { engine, source, begun: false },
+            other => other,
+        }
+    }
 }
 
 /// A store that answers nonsense is a fault of ours; one that does not answer is an outage.
 impl From<StoreError> for AuthError {
     fn from(error: StoreError) -> Self {
         if matches!(error, StoreError::Unavailable { .. }) {
-            Self::Unavailable { engine: Engine::Store, source: Box::new(error) }
+            Self::Unavailable { engine: Engine::Store, source: Box::new(error), begun: true }
         } else {
             Self::Internal(Box::new(error))
         }
@@ -174,7 +188,7 @@ impl From<StoreError> for AuthError {
 
 impl From<VaultError> for AuthError {
     fn from(error: VaultError) -> Self {
-        Self::Unavailable { engine: Engine::Vault, source: Box::new(error) }
+        Self::Unavailable { engine: Engine::Vault, source: Box::new(error), begun: true }
     }
 }
 

@@ -5,7 +5,8 @@
 //! (restored, or failed over to a copy that lacked the newest rows). Then it reads everything anew, forgets nothing it
 //! knew, and writes back the revocations and floors that the store lost.
 
-use std::collections::HashMap;
+mod known;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::clients::Clients;
 use crate::auth::error::AuthError;
+use crate::auth::feed::known::Known;
 use crate::auth::keyring::Keyring;
+use crate::budget;
 use crate::clock::Clock;
-use crate::domain::change::{Change, Cursor, EndedSession, PrincipalState, RETENTION, Revision};
-use crate::domain::id::{PrincipalId, SessionId, UserId};
-use crate::domain::standing::Fence;
+use crate::domain::change::{Change, Cursor, Revision};
 use crate::domain::time::Timestamp;
 use crate::store::{FeedRead, Loaded, Store};
 use crate::verifier::{VerificationKey, Verifier};
@@ -29,7 +30,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 /// A handle on the feed.
 #[derive(Clone)]
 pub struct Feed {
-    head: watch::Receiver<i64>,
+    head: watch::Receiver<Revision>,
 }
 
 /// The task behind the handle.
@@ -42,27 +43,18 @@ pub struct FeedTask {
     poll_interval: Duration,
     /// Moves with every change that this process commits.
     committed: watch::Receiver<i64>,
-    head: watch::Sender<i64>,
+    head: watch::Sender<Revision>,
     cursor: Option<Cursor>,
     known: Known,
-}
-
-/// What must survive a store that forgets: every revocation and floor that may still meet a living access token.
-#[derive(Default)]
-struct Known {
-    sessions: HashMap<(UserId, SessionId), EndedSession>,
-    /// With the time at which each was learned.
-    floors: HashMap<PrincipalId, (PrincipalState, Timestamp)>,
-    fence: Fence,
 }
 
 impl Feed {
     /// Waits until the task, which every commit wakes, has seen `revision`.
     pub async fn catch_up(&self, revision: Revision) {
         let mut head = self.head.clone();
-        let seen = head.wait_for(|head| *head >= revision.id);
+        let seen = head.wait_for(|head| revision.is_reached_at(*head));
         // Late is not wrong: the change is durable, and the poll brings it.
-        if tokio::time::timeout(CATCH_UP_MAX, seen).await.is_err() {
+        if tokio::time::timeout_at(budget::until(CATCH_UP_MAX), seen).await.is_err() {
             tracing::warn!(change.id = revision.id, "a change is committed but not yet seen by this replica");
         }
     }
@@ -77,7 +69,7 @@ impl FeedTask {
         clock: Clock,
         poll_interval: Duration,
     ) -> (Feed, Self) {
-        let (head, seen) = watch::channel(-1);
+        let (head, seen) = watch::channel(Revision { id: -1, at: Timestamp::default() });
         let feed = Feed { head: seen };
         let (committed, known) = (store.committed(), Known::default());
         (feed, Self { store, verifier, keyring, clients, clock, poll_interval, committed, head, cursor: None, known })
@@ -93,18 +85,16 @@ impl FeedTask {
         self.learn_clients(&loaded.changes);
         let keys = self.open_keys(&loaded.changes)?.unwrap_or_default();
         self.verifier.load(loaded.cursor, loaded.now, &loaded.changes, keys, asked_at)?;
-        let lost = self.known.missing_from(&loaded.changes, loaded.now);
+        let lost = self.known.missing_from(&loaded.changes, asked_at);
         if !lost.is_empty() {
-            tracing::warn!(
-                sessions = lost.sessions.len(),
-                floors = lost.floors.len(),
-                "the store was set back; writing back what it lost"
-            );
             // Before anything is learned from a store that knows less: what is not written back now must not be forgotten.
-            self.store.write_back(&lost.sessions, &lost.floors, lost.fence).await?;
+            let written = self.store.write_back(&lost.sessions, &lost.states, lost.fence).await?;
+            if written > 0 {
+                tracing::warn!(written, "the store was set back; what it lost of ended sessions is written back");
+            }
         }
-        self.known.learn(&loaded.changes, loaded.now);
-        self.advance(loaded.cursor);
+        self.known.learn_all(&loaded.changes, loaded.now, asked_at);
+        self.advance(loaded.cursor, loaded.now);
         Ok(())
     }
 
@@ -146,23 +136,23 @@ impl FeedTask {
             FeedRead::Reload => self.load().await,
             FeedRead::Changes(Loaded { cursor, now, changes }) if changes.is_empty() => {
                 self.verifier.fresh(cursor, now, asked_at);
-                self.advance(cursor);
+                self.advance(cursor, now);
                 Ok(())
             }
             FeedRead::Changes(Loaded { cursor, now, changes }) => {
                 self.learn_clients(&changes);
                 let keys = self.open_keys(&changes)?;
                 self.verifier.apply(cursor, now, &changes, keys, asked_at)?;
-                self.known.learn(&changes, now);
-                self.advance(cursor);
+                self.known.learn(&changes, asked_at);
+                self.advance(cursor, now);
                 Ok(())
             }
         }
     }
 
-    fn advance(&mut self, cursor: Cursor) {
+    fn advance(&mut self, cursor: Cursor, now: Timestamp) {
         self.cursor = Some(cursor);
-        self.head.send_replace(cursor.id);
+        self.head.send_replace(Revision { id: cursor.id, at: now });
     }
 
     /// Before the verifier, which then says that it has seen these changes: who waited for that must meet them here too.
@@ -183,59 +173,6 @@ impl FeedTask {
         });
         let opened = stored.map(|stored| self.keyring.take_over(stored).map_err(AuthError::internal)).transpose();
         opened.inspect_err(|_unreadable| self.verifier.learn(changes, self.clock.moment()))
-    }
-}
-
-/// What a store that was set back no longer has.
-struct Lost {
-    sessions: Vec<EndedSession>,
-    floors: Vec<PrincipalState>,
-    /// The highest known; the store keeps its own if that is higher.
-    fence: Fence,
-    fence_too: bool,
-}
-
-impl Lost {
-    fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.floors.is_empty() && !self.fence_too
-    }
-}
-
-impl Known {
-    fn learn(&mut self, changes: &[Change], now: Timestamp) {
-        for change in changes {
-            match change {
-                Change::SessionEnded(ended) => {
-                    self.sessions.insert((ended.user, ended.session), ended.clone());
-                }
-                Change::Principal(state) => {
-                    let known = self.floors.get(&state.id);
-                    if known.is_none_or(|(known, _)| known.version <= state.version) {
-                        self.floors.insert(state.id.clone(), (state.clone(), now));
-                    }
-                }
-                Change::Fence(fence) if fence.version > self.fence.version => self.fence = *fence,
-                Change::Fence(_) | Change::Policy { .. } | Change::Keys(_) | Change::Clients(_) => {}
-            }
-        }
-        self.sessions.retain(|_, ended| now.since(ended.end.time) < RETENTION);
-        self.floors.retain(|_, (_, learned)| now.since(*learned) < RETENTION);
-    }
-
-    fn missing_from(&self, changes: &[Change], now: Timestamp) -> Lost {
-        let mut there = Known::default();
-        there.learn(changes, now);
-        let sessions = self.sessions.iter().filter(|(id, _)| !there.sessions.contains_key(id));
-        let floors = self.floors.values().map(|(state, _)| state).filter(|state| {
-            let stored = there.floors.get(&state.id).map_or(0, |(stored, _)| stored.floor.version);
-            stored < state.floor.version
-        });
-        Lost {
-            sessions: sessions.map(|(_, ended)| ended.clone()).collect(),
-            floors: floors.cloned().collect(),
-            fence: self.fence,
-            fence_too: self.fence.version > there.fence.version,
-        }
     }
 }
 

@@ -39,7 +39,7 @@ impl Auth {
     pub async fn login(&self, call: &Call, login: Login) -> Result<Outcome, AuthError> {
         self.demand(call, &needs::LOGIN)?;
         let scope = scope(&call.client, &login.scope)?;
-        let answer = self.store.credential(&login.identifier).await?;
+        let answer = self.credential(&login.identifier).await.map_err(AuthError::before_any_work)?;
         let now = answer.now;
         let credential = match self.credential_holds(&answer, &login.password).await? {
             Ok(credential) => credential,
@@ -71,6 +71,12 @@ impl Auth {
         }
         let issued = self.open_session(call, &proven, &session, login.replace.as_ref()).await?;
         Ok(Outcome::SignedIn(Box::new(issued)))
+    }
+
+    /// Whom it is about. In an outage a sign-in ends here: to hash a password in vain would be the dearest way to say so.
+    async fn credential(&self, identifier: &Identifier) -> Result<CredentialAnswer, AuthError> {
+        self.sessions.answers()?;
+        Ok(self.store.credential(identifier).await?)
     }
 
     /// Checks the password, or the decoy if there is nothing to check, and only then looks at the account's state.

@@ -19,6 +19,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::oneshot;
 
+use crate::budget;
 use crate::domain::password::Password;
 
 /// What a refused caller is told to wait.
@@ -141,7 +142,7 @@ impl Passwords {
             TrySendError::Full(_) => HashError::Overloaded { retry_after: RETRY_AFTER },
             TrySendError::Disconnected(_) => HashError::Failed("the hashing threads have ended".into()),
         })?;
-        answer.await.map_err(failed)?
+        budget::apart(answer).await.map_err(failed)?
     }
 }
 

@@ -56,11 +56,11 @@ impl Auth {
             return Err(AuthError::SessionEnded(End { cause: EndCause::Idle, time: idle_end }));
         }
         for _ in 0..ATTEMPTS {
-            let (found, standing) = tokio::join!(
-                self.sessions.get(presented.user, presented.session),
-                self.store.standing(presented.user, presented.session),
-            );
-            let (found, standing) = (found?, standing?);
+            // Whichever engine is away: the other one is not waited for.
+            let (found, standing) =
+                tokio::try_join!(async { Ok(self.sessions.get(presented.user, presented.session).await?) }, async {
+                    Ok::<_, AuthError>(self.store.standing(presented.user, presented.session).await?)
+                },)?;
             let stored = match found {
                 Found::Session(stored) => stored,
                 Found::Absent => return Err(AuthError::SessionEnded(why_absent(call, &presented, &standing))),
@@ -89,6 +89,12 @@ impl Auth {
                 }
                 Rotation::Reused => return Err(self.end_reused(call, &stored.session, standing.now).await?),
             };
+            // A store that failed over to a copy without the newest rows, or was restored, lacks ends that were
+            // acknowledged until they are written back. That this replica has heard of one counts at once.
+            let Session { user, id, epoch, .. } = stored.session;
+            if let Some(end) = self.verifier.end_of(user, id, epoch) {
+                return Err(AuthError::SessionEnded(end));
+            }
             let Some(owner) = &standing.owner else {
                 return Err(AuthError::internal("a session was answered without its owner"));
             };
@@ -100,6 +106,7 @@ impl Auth {
         Err(AuthError::Unavailable {
             engine: crate::auth::error::Engine::Vault,
             source: "the session's record changed under every attempt".into(),
+            begun: true,
         })
     }
 

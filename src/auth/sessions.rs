@@ -73,14 +73,13 @@ impl Auth {
         let user = self.whose(asker.as_ref(), list.user, &needs::SESSIONS_READ)?;
         let own = asker.as_ref().map(|asker| &asker.identity).filter(|identity| identity.user() == user);
         let current = own.map(Identity::session);
-        let (judged, remembered) = tokio::join!(self.judged_sessions(user), async {
+        let (judged, remembered) = tokio::try_join!(self.judged_sessions(user), async {
             if list.show_ended {
-                self.store.ended_sessions(user, list.before, list.page_size + 1).await
+                Ok(self.store.ended_sessions(user, list.before, list.page_size + 1).await?)
             } else {
                 Ok(Vec::new())
             }
-        });
-        let (judged, remembered) = (judged?, remembered?);
+        })?;
         let mut views: Vec<SessionView> = remembered.iter().map(|ended| self.view_ended(ended)).collect();
         for (session, end) in judged {
             let is_shown = list.show_ended || end.is_none();
@@ -314,9 +313,8 @@ impl Auth {
     async fn judged_sessions(&self, user: UserId) -> Result<Vec<Judged>, AuthError> {
         let records = self.sessions.list(user).await?;
         let ids: Vec<SessionId> = records.iter().map(|session| session.id).collect();
-        let (standing, revoked) =
-            tokio::join!(self.store.standing(user, NO_SESSION), self.store.revoked_among(user, &ids));
-        let (mut standing, revoked) = (standing?, revoked?);
+        let (mut standing, revoked) =
+            tokio::try_join!(self.store.standing(user, NO_SESSION), self.store.revoked_among(user, &ids))?;
         Ok(records
             .into_iter()
             .map(|session| {

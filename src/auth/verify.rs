@@ -15,6 +15,18 @@ pub struct Decided {
 }
 
 impl Auth {
+    /// Refuses all while this replica has not heard of changes for too long.
+    pub fn demand_news(&self) -> Result<(), AuthError> {
+        self.verifier.freshness(self.clock.moment())?;
+        Ok(())
+    }
+
+    /// The keys that verify, as a JWKS. Refused where `Verify` would be: a view too old may have missed that a key leaked.
+    pub fn public_keys(&self) -> Result<String, AuthError> {
+        self.demand_news()?;
+        Ok(self.keyring.jwks(self.clock.now()))
+    }
+
     /// Judges one question. Needs `postern:auth:verify` of the client. An empty audience is the client's own.
     pub fn verify<'a>(&self, call: &'a Call, mut question: Question<'a>) -> Result<Decided, AuthError> {
         self.demand(call, &needs::VERIFY)?;

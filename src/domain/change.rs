@@ -73,6 +73,18 @@ pub struct Revision {
     pub at: Timestamp,
 }
 
+/// A revision whose log was rewound never arrives; so long after it the feed has surely passed the place where it was.
+const PASSED_AFTER: Duration = Duration::from_secs(5);
+
+impl Revision {
+    /// Whether a feed that stands at `head`, read at its time, has seen the change that this was given for. The number
+    /// alone does not say so: after a fail-over, numbers that were lost are given again, and who has not yet read the new
+    /// log stands above them.
+    pub fn is_reached_at(self, head: Self) -> bool {
+        (self.id <= head.id && self.at <= head.at) || head.at >= self.at + PASSED_AFTER
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = [0; 16];

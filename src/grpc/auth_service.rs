@@ -92,8 +92,9 @@ impl AuthService for AuthDoor {
     }
 
     async fn get_keys(&self, request: Request<GetKeysRequest>) -> Result<Response<GetKeysResponse>, Status> {
-        let keys = callers::client(&self.auth, &request).map(|_any| GetKeysResponse {
-            jwks_json: self.auth.keyring.jwks(self.auth.clock.now()),
+        let keys = callers::client(&self.auth, &request).and_then(|_any| self.auth.public_keys());
+        let keys = keys.map(|jwks_json| GetKeysResponse {
+            jwks_json,
             max_age: Some(render::duration(self.auth.rules.jwks_max_age)),
             issuer: self.auth.rules.issuer.clone(),
         });

@@ -16,7 +16,7 @@ const SERVER: &str = "";
 const LOGIN: &str = "postern.login";
 const READY: [&str; 2] = [SERVER, AUTH_SERVICE];
 
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The names, and who asks for them.

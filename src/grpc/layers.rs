@@ -14,6 +14,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
+use crate::budget;
 use crate::clock::Clock;
 use crate::domain::id::ClientId;
 use crate::domain::time::Moment;
@@ -193,6 +194,17 @@ impl Middle for Malformed {
         let is_tonics =
             code(&response) == Code::Internal && !response.headers().contains_key(Status::GRPC_STATUS_DETAILS);
         if is_tonics { status::malformed().into_http() } else { response }
+    }
+}
+
+/// Bounds how long a call waits for engines.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget;
+
+impl Middle for Budget {
+    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
+        let Ok(response) = budget::around(next.call(request)).await;
+        response
     }
 }
 

@@ -79,7 +79,7 @@ fn log(error: &AuthError) {
             let cause: &(dyn Error + 'static) = &**source;
             tracing::error!(error = cause, "a call failed by a fault of ours");
         }
-        AuthError::Unavailable { engine, source } => {
+        AuthError::Unavailable { engine, source, begun: _ } => {
             let cause: &(dyn Error + 'static) = &**source;
             tracing::warn!(engine = engine.name(), error = cause, "a call failed because an engine is away");
         }
@@ -128,7 +128,7 @@ struct Refusal {
 enum Retry {
     /// Nothing was done yet.
     After(Duration),
-    /// As much may have been done.
+    /// As much may have been done: a machine may repeat only what is safe to repeat.
     AfterIfSafe(Duration),
 }
 
@@ -233,10 +233,11 @@ impl Refusal {
                 Self::new(Code::Unavailable, Reason::Overloaded, "too busy: shed before any work was done")
                     .retry(Retry::After(*retry_after))
             }
-            AuthError::Unavailable { engine, source: _ } => {
+            AuthError::Unavailable { engine, source: _, begun } => {
+                let retry = if *begun { Retry::AfterIfSafe(AGAIN_LATER) } else { Retry::After(AGAIN_LATER) };
                 Self::new(Code::Unavailable, Reason::EngineUnavailable, "a store this call needs is away")
                     .with("engine", &engine.name())
-                    .retry(Retry::AfterIfSafe(AGAIN_LATER))
+                    .retry(retry)
             }
             AuthError::NoSigningKey { retry_after } => Self::no_signing_key(*retry_after),
             AuthError::KeyWaiting { kid, sign_time } => Self::key_waiting(kid, *sign_time),
@@ -334,7 +335,9 @@ impl Refusal {
                     trailers.insert(PUSHBACK, MetadataValue::from(millis));
                 }
             }
-            (Some(Retry::AfterIfSafe(_)), Repeat::Unsafe) => {
+            (Some(Retry::AfterIfSafe(delay)), Repeat::Unsafe) => {
+                // For people, who may know what came of it.
+                details.set_retry_info(Some(delay));
                 trailers.insert(PUSHBACK, MetadataValue::from_static("-1"));
             }
             (None, _) => {}

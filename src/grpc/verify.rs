@@ -45,6 +45,7 @@ pub(super) async fn batch(
     if !(1..=BATCH_MAX).contains(&batch.requests.len()) {
         return Err(AuthError::field("requests", format!("must have 1 to {BATCH_MAX} entries")));
     }
+    auth.demand_news()?;
     let mut responses = Vec::with_capacity(batch.requests.len());
     for (index, request) in batch.requests.iter().enumerate() {
         if index > 0 && index.is_multiple_of(TURN) {

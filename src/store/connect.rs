@@ -1,13 +1,14 @@
 //! Reaching a PostgreSQL server: looking at what is there before anything is written, and the pools.
 
 use std::error::Error as StdError;
+use std::io;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, FromRow};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -175,7 +176,7 @@ pub(super) async fn look(
     server: &str,
 ) -> Result<ServerFacts, ConnectError> {
     const FACTS: &str = "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), \
-        current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') NOT IN ('off', 'local'), \
+        current_setting('synchronous_standby_names') <> '', \
         to_regclass('_sqlx_migrations') IS NOT NULL, \
         coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false), \
         current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint, \
@@ -188,9 +189,11 @@ pub(super) async fn look(
         Some(code) if code == "42501" => ConnectError::MayNotUse { server: server.to_owned(), role: role(settings) },
         _ => refusal(server, why),
     };
+    // Each as one message, because of a pooler; so our own names stand in the statement itself.
     let names: Vec<&str> = TABLES.iter().map(|table| table.name).chain(["clock"]).collect();
-    let facts: Facts =
-        sqlx::query_as(FACTS).persistent(false).bind(names).fetch_one(&mut *connection).await.map_err(refused)?;
+    let statement = AssertSqlSafe(FACTS.replace("$1", &format!("string_to_array('{}', ',')", names.join(","))));
+    let row = sqlx::raw_sql(statement).fetch_one(&mut *connection).await.map_err(refused)?;
+    let facts: Facts = FromRow::from_row(&row).map_err(refused)?;
     let (version, recovering, synchronous_standby, migrated, encrypted, connections_max, is_ours, table) = facts;
     let server = server.to_owned();
     if recovering {
@@ -200,7 +203,8 @@ pub(super) async fn look(
         return Err(ConnectError::TooOld { server, found: version / 10_000 });
     }
     let applied: Vec<(i64, Vec<u8>)> = if migrated {
-        sqlx::query_as(APPLIED).persistent(false).fetch_all(&mut *connection).await.map_err(refused)?
+        let rows = sqlx::raw_sql(APPLIED).fetch_all(&mut *connection).await.map_err(refused)?;
+        rows.iter().map(FromRow::from_row).collect::<Result<_, _>>().map_err(refused)?
     } else {
         Vec::new()
     };
@@ -234,7 +238,9 @@ pub(super) async fn enter(settings: &PostgresSettings) -> Result<(PgConnection, 
 }
 
 fn refusal(server: &str, why: sqlx::Error) -> ConnectError {
-    let (server, is_io) = (server.to_owned(), matches!(why, sqlx::Error::Io(_)));
+    let server = server.to_owned();
+    // What TLS refuses comes as broken data, and no waiting mends it.
+    let is_io = matches!(&why, sqlx::Error::Io(io) if io.kind() != io::ErrorKind::InvalidData);
     // A server that is starting or stopping says so in words of its own: class 57P.
     let is_away = why.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code.starts_with("57P"));
     if is_io || is_away {

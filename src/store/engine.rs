@@ -21,6 +21,14 @@ use tokio::time::timeout_at;
 use crate::store::engine::lease::{Lease, PostgresPool};
 use crate::store::engine::value::{to_postgres, to_sqlite};
 
+/// Whatever the server's default is, what was acknowledged is on disk, and on the synchronous standby if there is one. A lock
+/// that somebody holds for longer than this is an outage, and a transaction that we have lost sight of must not hold up
+/// those of others. All of it in one round trip, and for this transaction alone, since a pooler hands the connection to
+/// others.
+const BEGIN_WRITE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '2s'; \
+    SELECT set_config('synchronous_commit', 'on', true) \
+    WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+
 /// Connections to one engine. Clones share them.
 #[derive(Clone)]
 pub(super) enum Pool {
@@ -33,10 +41,18 @@ impl Pool {
         PostgresPool::new(manager, size).map(Self::Postgres)
     }
 
+    /// For statements that each stand for themselves; [`Connection::commit`] ends them.
     pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
         Ok(match self {
             Self::Sqlite(pool) => Connection::Sqlite(Box::new(SqliteLease::Plain(pool.acquire().await?))),
-            Self::Postgres(pool) => Connection::Postgres(Box::new(pool.lease().await?)),
+            Self::Postgres(pool) => {
+                let mut lease = pool.lease().await?;
+                // A statement with values takes two steps, and between these a pooler would hand the connection on.
+                if !lease.keeps_statements() {
+                    lease.begin(BEGIN_WRITE).await?;
+                }
+                Connection::Postgres(Box::new(lease))
+            }
         })
     }
 
@@ -54,13 +70,6 @@ impl Pool {
 
     /// A transaction that writes.
     pub(super) async fn begin_write(&self) -> Result<Connection, sqlx::Error> {
-        // Whatever the server's default is, what was acknowledged is on disk, and on the synchronous standby if there is
-        // one. A lock that somebody holds for longer than this is an outage, and a transaction that we have lost sight
-        // of must not hold up those of others. All of it in one round trip, and for this transaction alone, since a
-        // pooler hands the connection to others.
-        const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
-            SELECT set_config('synchronous_commit', 'on', true) \
-            WHERE current_setting('synchronous_commit') IN ('off', 'local')";
         Ok(match self {
             Self::Sqlite(pool) => {
                 // A plain BEGIN would fail when it turns from reading to writing beside another process.
@@ -69,7 +78,7 @@ impl Pool {
             }
             Self::Postgres(pool) => {
                 let mut lease = pool.lease().await?;
-                lease.begin(BEGIN).await?;
+                lease.begin(BEGIN_WRITE).await?;
                 Connection::Postgres(Box::new(lease))
             }
         })
@@ -243,14 +252,18 @@ impl<'q, T> Query<'q, T> {
     }
 
     pub(super) async fn execute(self, on: impl Into<On<'_>>) -> Result<Done, sqlx::Error> {
-        let mut acquired;
-        let connection = match on.into() {
-            On::Connection(connection) => connection,
+        match on.into() {
+            On::Connection(connection) => self.execute_on(connection).await,
             On::Pool(pool) => {
-                acquired = pool.acquire().await?;
-                &mut acquired
+                let mut connection = pool.acquire().await?;
+                let done = self.execute_on(&mut connection).await?;
+                connection.commit().await?;
+                Ok(done)
             }
-        };
+        }
+    }
+
+    async fn execute_on(self, connection: &mut Connection) -> Result<Done, sqlx::Error> {
         let rows_affected = match connection {
             Connection::Sqlite(lease) => {
                 to_sqlite(&self.statement, &self.values).execute(lease.connection()).await?.rows_affected()
@@ -267,14 +280,18 @@ impl<'q, T> Query<'q, T> {
 
     /// Always all rows: only the step after the last one says whether a change was made.
     pub(super) async fn fetch_all(self, on: impl Into<On<'_>>) -> Result<Vec<T>, sqlx::Error> {
-        let mut acquired;
-        let connection = match on.into() {
-            On::Connection(connection) => connection,
+        match on.into() {
+            On::Connection(connection) => self.fetch_on(connection).await,
             On::Pool(pool) => {
-                acquired = pool.acquire().await?;
-                &mut acquired
+                let mut connection = pool.acquire().await?;
+                let rows = self.fetch_on(&mut connection).await?;
+                connection.commit().await?;
+                Ok(rows)
             }
-        };
+        }
+    }
+
+    async fn fetch_on(self, connection: &mut Connection) -> Result<Vec<T>, sqlx::Error> {
         match connection {
             Connection::Sqlite(lease) => {
                 let rows = to_sqlite(&self.statement, &self.values).fetch_all(lease.connection()).await?;

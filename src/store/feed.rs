@@ -21,6 +21,11 @@ use crate::store::{Store, StoreError, clients, keys, roles, sql};
 /// How long everything may take.
 const LOAD_MAX: Duration = Duration::from_secs(15);
 
+/// How long what changed may take: always, and beyond it for each change. Whoever was cut off for a while over a slow network
+/// would otherwise never catch up.
+const READ_MAX: Duration = Duration::from_millis(1_500);
+const CHANGE_MAX: Duration = Duration::from_millis(10);
+
 /// All that a verifier must know, and how far that is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -33,7 +38,7 @@ pub struct Loaded {
 #[derive(Clone, Debug, PartialEq)]
 pub enum FeedRead {
     Changes(Loaded),
-    /// Too much to tell one by one: load everything.
+    /// Too much to tell one by one, or another connection than before: load everything.
     Reload,
     /// This is not the log that was read: the database was thrown back by a fail-over or a restore. Load everything,
     /// forget no revocation and no floor before its time, and write back what the store lost.
@@ -45,9 +50,6 @@ impl Store {
     pub async fn load(&self) -> Result<Loaded, StoreError> {
         const NEWEST: &str = concat!("SELECT ", now!(), " AS now, id, mark FROM changes ORDER BY id DESC LIMIT 1");
         let mut snapshot = self.follower.begin().await?;
-        // All of a policy of thousands of roles may be on its way.
-        snapshot.allow(LOAD_MAX);
-        current(&mut snapshot).await?;
         let newest = query(NEWEST)
             .bind(self.clock.offset_micros())
             .fetch_optional(&mut snapshot)
@@ -55,6 +57,8 @@ impl Store {
             .ok_or(StoreError::corrupt("the change log is empty"))?;
         let now = sql::time(&newest, "now")?;
         let since = now - RETENTION;
+        // Somebody answers, and all of a policy of thousands of roles may be on its way.
+        snapshot.allow(LOAD_MAX);
         let (policy_version, roles) = roles::all(&mut snapshot).await?;
         let mut changes = vec![
             Change::Fence(fence(&mut snapshot).await?),
@@ -70,7 +74,8 @@ impl Store {
         Ok(Loaded { cursor: cursor(&newest)?, now, changes })
     }
 
-    /// What changed behind `cursor`.
+    /// What changed behind `cursor`. A standby, which says nothing new and would look fresh for ever, has no time to give,
+    /// so that it fails here as everywhere.
     pub async fn changes_since(&self, cursor: Cursor) -> Result<FeedRead, StoreError> {
         // From the cursor's own row on, because it proves that the log is the same.
         const READ: &str = concat!(
@@ -82,9 +87,8 @@ impl Store {
         let mut snapshot = self.follower.begin().await?;
         // Another connection may lead to another server, whose log only looks like the one that was read.
         if snapshot.birth() != self.followed.load(Ordering::Acquire) {
-            return Ok(FeedRead::Rewound);
+            return Ok(FeedRead::Reload);
         }
-        current(&mut snapshot).await?;
         let rows =
             query(READ).bind(self.clock.offset_micros()).bind(cursor.id).bind(limit).fetch_all(&mut snapshot).await?;
         let Some((read, new)) = rows.split_first() else { return Ok(FeedRead::Rewound) };
@@ -94,6 +98,8 @@ impl Store {
         if new.len() > BULK {
             return Ok(FeedRead::Reload);
         }
+        // The server has answered; what follows takes a round trip for each change.
+        snapshot.allow(READ_MAX + CHANGE_MAX * u32::try_from(new.len()).unwrap_or(u32::MAX));
         let now = sql::time(read, "now")?;
         let mut changes = Vec::with_capacity(new.len());
         let mut read_already = HashSet::new();
@@ -119,7 +125,9 @@ impl Store {
     /// The newest place in the log.
     pub async fn head(&self) -> Result<Revision, StoreError> {
         let mut connection = self.reader.acquire().await?;
-        head(&mut connection).await
+        let head = head(&mut connection).await?;
+        connection.commit().await?;
+        Ok(head)
     }
 
     async fn change(&self, snapshot: &mut Connection, row: &Row, now: Timestamp) -> Result<Read, StoreError> {
@@ -144,15 +152,6 @@ impl Store {
         };
         Ok(Read::Change(change))
     }
-}
-
-/// A standby says nothing new, and would look fresh for ever. Behind a pooler it may be there from one moment to the next.
-async fn current(snapshot: &mut Connection) -> Result<(), StoreError> {
-    const RECOVERING: &str = "SELECT pg_is_in_recovery()";
-    if snapshot.is_postgres() && query_scalar::<bool>(RECOVERING).fetch_one(snapshot).await? {
-        return Err(StoreError::Unavailable { source: "the server is a standby".into() });
-    }
-    Ok(())
 }
 
 enum Read {

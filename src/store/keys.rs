@@ -30,7 +30,9 @@ impl Store {
     /// All keys, the oldest first.
     pub async fn keys(&self) -> Result<Vec<StoredKey>, StoreError> {
         let mut connection = self.reader.acquire().await?;
-        list(&mut connection, Timestamp::from_micros(i64::MIN)).await
+        let keys = list(&mut connection, Timestamp::from_micros(i64::MIN)).await?;
+        connection.commit().await?;
+        Ok(keys)
     }
 
     /// Stores the very first key, which signs at once. `None` if there is a key: another start was faster.

@@ -28,11 +28,11 @@ impl Store {
         }
         loop {
             tokio::select! {
-                outcome = self.listen_once(settings) => {
-                    if let Err(why) = outcome {
-                        tracing::debug!(%why, "not listening for changes; polling goes on");
-                    }
-                }
+                outcome = self.listen_once(settings) => match outcome {
+                    // Only asked anew: whatever is committed meanwhile waits for half a second, so not for longer.
+                    Ok(()) => continue,
+                    Err(why) => tracing::debug!(%why, "not listening for changes; polling goes on"),
+                },
                 () = stop.cancelled() => return,
             }
             tokio::select! {
@@ -62,7 +62,10 @@ impl Store {
             Ok::<_, sqlx::Error>(())
         };
         match timeout(LISTEN_MAX, heard).await {
-            Ok(outcome) => Ok(outcome?),
+            Ok(ended) => {
+                ended?;
+                Err(StoreError::Unavailable { source: "the connection ended".into() })
+            }
             Err(_elapsed) => Ok(()),
         }
     }

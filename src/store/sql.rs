@@ -42,6 +42,15 @@ macro_rules! join_bindings {
 pub(super) const ACTIVE: &str = "active";
 pub(super) const DISABLED: &str = "disabled";
 
+/// `($1, $2), ($3, $4), …`: placeholders for so many rows of so many columns.
+pub(super) fn places(rows: usize, columns: usize) -> String {
+    let row = |row: usize| {
+        let places: Vec<String> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
+        format!("({})", places.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
 pub(super) fn time(row: &Row, column: &str) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_micros(row.try_get(column)?))
 }

@@ -106,14 +106,6 @@ impl Scratch {
         }
     }
 
-    /// Of the database on a server.
-    pub(super) fn url(&self) -> &str {
-        match &self.place {
-            Place::Folder(folder) => panic!("{} is no server", folder.path().display()),
-            Place::Server { url, .. } => url,
-        }
-    }
-
     pub(super) async fn reopened(self) -> Self {
         self.store.close().await;
         let store = self.place.open(&self.clock).await;
@@ -303,11 +295,11 @@ pub(super) async fn limited_database() -> &'static str {
         .await
 }
 
-/// The one before the server that tests share. Its connections are few, and end soon after they were used: each database
-/// has some.
+/// The one before the server that tests share. It has a connection to the server for each that a store may hold at once;
+/// they end soon after they were used, since each database has its own.
 pub(super) fn pooler() -> &'static PgBouncer {
     static POOLER: OnceLock<PgBouncer> = OnceLock::new();
-    let limits = [("default_pool_size", "4"), ("server_idle_timeout", "2")];
+    let limits = [("default_pool_size", "12"), ("server_idle_timeout", "2")];
     POOLER.get_or_init(|| PgBouncer::start_with(Postgres::shared(), &limits))
 }
 

@@ -34,7 +34,9 @@ impl Store {
     /// How many active users hold `postern.admin` everywhere and for good.
     pub async fn administrators(&self) -> Result<i64, StoreError> {
         let mut connection = self.reader.acquire().await?;
-        administrators(&mut connection).await
+        let count = administrators(&mut connection).await?;
+        connection.commit().await?;
+        Ok(count)
     }
 
     /// Ends all of the user's sessions and lets them sign in no more.

@@ -132,7 +132,9 @@ impl Store {
         let (statement, text) = match key {
             UserKey::Id(id) => {
                 let mut connection = self.reader.acquire().await?;
-                return by_id(&mut connection, *id).await;
+                let user = by_id(&mut connection, *id).await?;
+                connection.commit().await?;
+                return Ok(user);
             }
             UserKey::ExternalId(id) => (BY_EXTERNAL_ID, id),
             UserKey::Identifier(Identifier::Email(canonical)) => (BY_EMAIL, canonical),

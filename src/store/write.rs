@@ -9,12 +9,15 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::change::Revision;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::time::Timestamp;
-use crate::store::engine::{Connection, query, query_as, query_scalar};
+use crate::store::engine::{Connection, built_query, query, query_as, query_scalar};
 use crate::store::listen::CHANNEL;
-use crate::store::{Store, StoreError, audit};
+use crate::store::{Store, StoreError, audit, sql};
 
 /// Above so many changes at once, every verifier loads all of its state instead.
 pub(super) const BULK: usize = 1_000;
+
+/// A statement has room for some thousand parameters.
+const ROWS_IN_ONE_STATEMENT: usize = 500;
 
 /// What verifiers must learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,8 +121,7 @@ impl Write {
     /// Commits; answers the change's place in the log, or the head if there is nothing to learn.
     pub(super) async fn commit(mut self) -> Result<Revision, StoreError> {
         const TAKE: &str = "UPDATE feed SET head = head + $1 RETURNING head";
-        const APPEND: &str =
-            "INSERT INTO changes (id, mark, at, kind, user_id, session_id) VALUES ($1, $2, $3, $4, $5, $6)";
+        const APPEND: &str = "INSERT INTO changes (id, mark, at, kind, user_id, session_id) VALUES ";
         if self.learn.is_empty() {
             let head = head(self.connection()).await?;
             self.transaction.commit().await?;
@@ -131,21 +133,24 @@ impl Write {
         };
         let count = i64::try_from(learn.len()).unwrap_or(i64::MAX);
         let head: i64 = query_scalar(TAKE).bind(count).fetch_one(&mut self.transaction).await?;
-        for (id, what) in (head - count + 1..).zip(learn) {
-            let (user, session) = match what {
-                Learn::Session(user, session) => (Some(user), Some(session)),
-                Learn::User(user) => (Some(user), None),
-                Learn::Policy | Learn::Keys | Learn::Fence | Learn::Clients | Learn::Reload => (None, None),
-            };
-            query(APPEND)
-                .bind(id)
-                .bind(mark()?)
-                .bind(self.now.micros())
-                .bind(what.kind())
-                .bind(user.map(UserId::uuid))
-                .bind(session.map(SessionId::uuid))
-                .execute(&mut self.transaction)
-                .await?;
+        let rows: Vec<(i64, Learn)> = (head - count + 1..).zip(learn).collect();
+        for chunk in rows.chunks(ROWS_IN_ONE_STATEMENT) {
+            let mut query = built_query::<()>(format!("{APPEND}{}", sql::places(chunk.len(), 6)));
+            for (id, what) in chunk {
+                let (user, session) = match *what {
+                    Learn::Session(user, session) => (Some(user), Some(session)),
+                    Learn::User(user) => (Some(user), None),
+                    Learn::Policy | Learn::Keys | Learn::Fence | Learn::Clients | Learn::Reload => (None, None),
+                };
+                query = query
+                    .bind(*id)
+                    .bind(mark()?)
+                    .bind(self.now.micros())
+                    .bind(what.kind())
+                    .bind(user.map(UserId::uuid))
+                    .bind(session.map(SessionId::uuid));
+            }
+            query.execute(&mut self.transaction).await?;
         }
         if self.transaction.is_postgres() {
             // Here and nowhere else, because it makes commits wait for each other, which these do anyway.

@@ -1,50 +1,64 @@
 //! What a verifier gives back to a store that was thrown back by a fail-over or a restore: revocations, floors and the
 //! fence that were acknowledged and are gone. It can be done by every replica, any number of times.
 
-use crate::domain::change::{EndedSession, PrincipalState, Revision};
+use crate::domain::change::{EndedSession, PrincipalState};
 use crate::domain::id::{PrincipalId, SessionId, UserId};
 use crate::domain::standing::{EndCause, Fence};
 use crate::store::engine::query;
 use crate::store::write::{Learn, Write};
 use crate::store::{Store, StoreError, sql};
 
+/// How much goes into one transaction. A store that was set back by an hour may lack thousands, and neither the time of
+/// one transaction nor the patience of others who wait for it would do for them.
+const AT_ONCE: usize = 100;
+
 impl Store {
-    /// Writes what is missing and raises what is lower; lowers nothing.
+    /// Writes what is missing and raises what is lower; lowers nothing. Answers how much it wrote. Stopped in the middle, it
+    /// has done a part, and does the rest when it is called again.
     pub async fn write_back(
         &self,
         sessions: &[EndedSession],
-        floors: &[PrincipalState],
+        states: &[PrincipalState],
         fence: Fence,
-    ) -> Result<Revision, StoreError> {
+    ) -> Result<usize, StoreError> {
         let mut write = self.write().await?;
-        write.restore_fence(fence).await?;
-        for ended in sessions {
-            write.revoke(ended).await?;
+        let mut written = usize::from(write.restore_fence(fence).await?);
+        write.commit().await?;
+        for sessions in sessions.chunks(AT_ONCE) {
+            let mut write = self.write().await?;
+            written += write.revoke(sessions).await?;
+            write.commit().await?;
         }
-        for state in floors {
-            if let PrincipalId::User(user) = state.id {
-                write.restore_floor(user, state).await?;
+        for states in states.chunks(AT_ONCE) {
+            let mut write = self.write().await?;
+            for state in states {
+                if let PrincipalId::User(user) = state.id {
+                    written += usize::from(write.restore_state(user, state).await?);
+                }
             }
+            write.commit().await?;
         }
-        write.commit().await
+        Ok(written)
     }
 }
 
 impl Write {
-    async fn restore_fence(&mut self, known: Fence) -> Result<(), StoreError> {
+    async fn restore_fence(&mut self, known: Fence) -> Result<bool, StoreError> {
         const RAISE: &str = "UPDATE feed SET fence = $1, fence_at = $2 WHERE fence < $1";
         let done = query(RAISE).bind(known.version).bind(known.at.micros()).execute(self.connection()).await?;
-        if done.rows_affected() == 1 {
+        let is_raised = done.rows_affected() == 1;
+        if is_raised {
             self.stand_above(known.version);
             self.learn(Learn::Fence);
         }
-        Ok(())
+        Ok(is_raised)
     }
 
-    async fn restore_floor(&mut self, user: UserId, known: &PrincipalState) -> Result<(), StoreError> {
+    /// Whether anything was lost.
+    async fn restore_state(&mut self, user: UserId, known: &PrincipalState) -> Result<bool, StoreError> {
         const STORED: &str = "SELECT version, floor, state FROM users WHERE id = $1";
         let Some(row) = query(STORED).bind(user.uuid()).fetch_optional(self.connection()).await? else {
-            return Ok(());
+            return Ok(false);
         };
         let (version, floor): (i64, i64) = (row.try_get("version")?, row.try_get("floor")?);
         let active = sql::is_active(row.try_get("state")?)?;
@@ -56,7 +70,7 @@ impl Write {
                 self.raise_floor(user, EndCause::UserDisabled, None).await?;
             }
             if was_deleted {
-                return Ok(());
+                return Ok(active);
             }
         }
         if floor < known.floor.version {
@@ -67,7 +81,7 @@ impl Write {
             self.stand_above(known.version);
             self.raise_roles(user).await?;
         }
-        Ok(())
+        Ok(floor < known.floor.version || version < known.version)
     }
 
     async fn put_back_floor(&mut self, user: UserId, known: &PrincipalState) -> Result<(), StoreError> {

@@ -24,6 +24,7 @@ use fred::types::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget;
 use crate::domain::time::Timestamp;
 use crate::vault::{Kind, Slot, Swap, Vault, VaultError};
 use keys::{Keys, end_millis, long, short, slot_of};
@@ -83,6 +84,12 @@ impl RedisVault {
 
 #[async_trait]
 impl Vault for RedisVault {
+    fn answers(&self) -> Result<(), VaultError> {
+        self.link.live()?;
+        self.waiting_link.live()?;
+        Ok(())
+    }
+
     async fn insert(&self, slot: &Slot, value: &[u8], expires_at: Timestamp) -> Result<bool, VaultError> {
         let (name, index) = self.names(slot);
         let place = slot_of(&name);
@@ -166,10 +173,7 @@ impl Vault for RedisVault {
 
     async fn ping(&self) -> Result<(), VaultError> {
         // What was found out a second ago or less is as good as asking, and disturbs nobody.
-        for link in [&self.link, &self.waiting_link] {
-            link.live()?;
-        }
-        Ok(())
+        self.answers()
     }
 
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
@@ -202,7 +206,8 @@ async fn run(link: &Link, script: &Script, names: &[String], args: Vec<Value>) -
 
 async fn within_time(step: impl Future<Output = Result<Value, RedisFailure>>) -> Result<Value, RedisFailure> {
     // Boxed, since the driver's own is large.
-    tokio::time::timeout(STEP_TIME, Box::pin(step)).await.unwrap_or(Err(RedisFailure::Late))
+    let until = budget::until(STEP_TIME);
+    tokio::time::timeout_at(until, Box::pin(step)).await.unwrap_or(Err(RedisFailure::Late))
 }
 
 fn bytes_or_none(answer: &Value, step: &'static str) -> Result<Option<Vec<u8>>, RedisFailure> {

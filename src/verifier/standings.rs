@@ -17,7 +17,7 @@ use foldhash::fast::RandomState;
 use crate::domain::change::{Change, PrincipalState, RETENTION};
 use crate::domain::id::{PrincipalId, SessionId, UserId};
 use crate::domain::role::BoundRole;
-use crate::domain::standing::Floor;
+use crate::domain::standing::{End, Floor};
 
 const SHARDS: usize = 64;
 
@@ -30,7 +30,7 @@ pub(super) struct Standings {
 
 #[derive(Default)]
 struct Shard {
-    ended: HashMap<(UserId, SessionId), Learned, RandomState>,
+    ended: HashMap<(UserId, SessionId), (End, Learned), RandomState>,
     users: HashMap<UserId, Known, RandomState>,
 }
 
@@ -69,13 +69,23 @@ impl Standings {
         }
     }
 
+    /// Why a session that began at `epoch` of its user is over, as far as is remembered.
+    pub(super) fn end_of(&self, user: UserId, session: SessionId, epoch: i64) -> Option<End> {
+        let shard = self.shard(user)?.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((end, _)) = shard.ended.get(&(user, session)) {
+            return Some(*end);
+        }
+        let floor = shard.users.get(&user)?.floor;
+        (epoch < floor.version && floor.except != Some(session)).then_some(End { cause: floor.cause, time: floor.at })
+    }
+
     /// Takes in what is about sessions and users. Nothing learned before is undone, whatever the order.
     pub(super) fn learn(&self, changes: &[Change], now: Learned) {
         for change in changes {
             match change {
                 Change::SessionEnded(ended) => {
                     self.write(ended.user, |shard| {
-                        shard.ended.insert((ended.user, ended.session), now);
+                        shard.ended.insert((ended.user, ended.session), (ended.end, now));
                     });
                 }
                 Change::Principal(state @ PrincipalState { id: PrincipalId::User(user), .. }) => {
@@ -100,7 +110,7 @@ impl Standings {
         if let Some(shard) = self.shards.get(next) {
             let matters = |learned: Learned| now.saturating_sub(learned) < RETENTION;
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-            shard.ended.retain(|_, learned| matters(*learned));
+            shard.ended.retain(|_, (_, learned)| matters(*learned));
             shard.users.retain(|_, known| matters(known.learned));
         }
     }

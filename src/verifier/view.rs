@@ -15,9 +15,6 @@ use crate::domain::time::{Moment, Timestamp};
 /// Two polls of the feed: beyond that an answer says how old it is.
 const BEHIND_AFTER: Duration = Duration::from_secs(1);
 
-/// A revision whose log was rewound never arrives; so long after it the feed has surely passed the place where it was.
-const REVISION_PASSED_AFTER: Duration = Duration::from_secs(5);
-
 #[derive(Clone)]
 pub(super) struct View {
     pub(super) policy: Arc<Policy>,
@@ -128,12 +125,16 @@ impl View {
     }
 
     pub(super) fn reached(&self, revision: &Revision) -> bool {
-        revision.id <= self.head.id || self.head.at >= revision.at + REVISION_PASSED_AFTER
+        revision.is_reached_at(self.head)
     }
 
     /// Whether a token of this version was issued before everybody was signed out.
     pub(super) fn is_behind_fence(&self, version: i64) -> bool {
         version < self.fence.version
+    }
+
+    pub(super) fn fence(&self) -> Fence {
+        self.fence
     }
 
     pub(super) fn freshness(&self, settings: &Settings, now: Moment) -> Result<Freshness, NotFresh> {

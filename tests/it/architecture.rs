@@ -9,16 +9,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("config", &["domain"]),
     ("proto", &[]),
+    ("budget", &[]),
     ("readiness", &[]),
     ("clock", &["domain"]),
     ("telemetry", &["config", "clock"]),
     ("verifier", &["domain"]),
-    ("vault", &["domain", "config"]),
-    ("store", &["domain", "vault", "clock"]),
-    ("auth", &["domain", "verifier", "vault", "store", "clock"]),
+    ("vault", &["domain", "config", "budget"]),
+    ("store", &["domain", "vault", "clock", "budget"]),
+    ("auth", &["domain", "verifier", "vault", "store", "clock", "budget"]),
     ("tls", &["domain", "config", "clock"]),
     ("listener", &["domain", "tls", "clock"]),
-    ("grpc", &["domain", "verifier", "store", "auth", "proto", "clock", "readiness", "listener"]),
+    ("grpc", &["domain", "verifier", "store", "auth", "proto", "clock", "readiness", "listener", "budget"]),
     ("http", &["readiness", "listener"]),
     (
         "app",
@@ -58,7 +59,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("argon2", &["auth"]),
     ("chacha20poly1305", &["vault"]),
     ("jsonwebtoken", &["verifier", "auth"]),
-    ("tokio", &["store", "vault", "auth", "tls", "listener", "grpc", "http", "app", "cli", "main", "readiness"]),
+    (
+        "tokio",
+        &["store", "vault", "auth", "tls", "listener", "grpc", "http", "app", "cli", "main", "readiness", "budget"],
+    ),
     ("async_trait", &["vault", "store", "grpc"]),
 ];
 

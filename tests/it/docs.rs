@@ -1,4 +1,5 @@
-//! The front pages say what is true: every RPC with the permission it needs, every setting with its default.
+//! The front pages say what is true: every RPC with the permission it needs, every setting with its default, and what each
+//! RPC does in an outage.
 
 use prost_reflect::DescriptorPool;
 
@@ -41,4 +42,10 @@ fn the_readme_has_the_table_of_settings() {
     let table = postern::config::settings_table();
     assert!(table.lines().count() > 40, "{table}");
     assert!(README.contains(&format!("\n\n{table}\n")), "put the output of `postern config table` into README.md");
+}
+
+#[test]
+fn the_readme_has_the_table_of_outages() {
+    let table = crate::outage::table();
+    assert!(README.contains(&format!("\n\n{table}\n")), "put this into README.md:\n{table}");
 }

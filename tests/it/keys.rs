@@ -571,8 +571,6 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     let used = file("used", &known_text);
     master_key::make_current(&used, 2).unwrap();
     let dropped = file("dropped", &std::fs::read_to_string(&used).unwrap());
-    let second = known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap();
-    let without_first = file("without first", second);
     let on = |key: &std::path::PathBuf| {
         let key = key.clone();
         move |config: &mut Config| {
@@ -580,6 +578,14 @@ async fn a_master_key_is_known_then_used_then_dropped() {
             config.keys.master = SecretSource::File(key);
         }
     };
+    let elsewhere = Home::sharing(Arc::clone(&server.home().engines));
+    let drop_first = async |clock: &Clock, end_its_sessions| {
+        let mut config = elsewhere.config();
+        on(&dropped)(&mut config);
+        master_key::drop_key(&config, clock.clone(), &dropped, 1, end_its_sessions).await
+    };
+    let without_first =
+        file("without", known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap());
 
     // Known, one after the other; nothing is used that the other one could not open.
     let replica = replica.restart_with(on(&known)).await;
@@ -597,7 +603,6 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     let server = server.restart_with(on(&used)).await;
     // Signing keys follow by themselves, by a rotation.
     until(async || published(&server).await.len() == 2, "a rotation begins").await;
-    let elsewhere = Home::sharing(Arc::clone(&server.home().engines));
     let too_early = App::start(
         {
             let mut config = elsewhere.config();

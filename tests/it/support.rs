@@ -63,7 +63,7 @@ impl Server {
         Self::start_with(quick).await
     }
 
-    async fn start_on(home: Arc<Home>, clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn start_on(home: Arc<Home>, clock: Clock, change: impl FnOnce(&mut Config)) -> Self {
         Self::start_all(home, clock, Patience::default(), change).await
     }
 

@@ -68,7 +68,7 @@ fn every_error() -> Vec<AuthError> {
         AuthError::PasswordRefused(PasswordRule::TooLong),
         AuthError::PasswordRefused(PasswordRule::Unchanged),
         AuthError::Overloaded { retry_after: Duration::from_millis(750) },
-        AuthError::Unavailable { engine: Engine::Store, source: "SELECT at /var/lib/secret".into() },
+        AuthError::Unavailable { engine: Engine::Store, source: "SELECT at /var/lib/secret".into(), begun: true },
         AuthError::NoSigningKey { retry_after: Duration::from_millis(1_900) },
         AuthError::KeyWaiting { kid: "kid".into(), sign_time: Timestamp::from_secs(9) },
         AuthError::NotFresh(NotFresh::NotLoaded),
@@ -87,12 +87,15 @@ fn every_refusal_as_the_caller_sees_it() {
 /// After it was begun, only what was shed before is worth another try.
 #[test]
 fn what_may_have_been_done_is_not_repeated() {
-    let engine = AuthError::Unavailable { engine: Engine::Vault, source: "away".into() };
+    let engine = AuthError::Unavailable { engine: Engine::Vault, source: "away".into(), begun: true };
     insta::assert_snapshot!(seen(&engine, Repeat::Unsafe), @"
     Unavailable: a store this call needs is away
       ENGINE_UNAVAILABLE engine=vault
+      retry after 1s
       grpc-retry-pushback-ms: -1
     ");
+    let early = engine.before_any_work();
+    assert_eq!(seen(&early, Repeat::Unsafe), seen(&early, Repeat::Safe));
     let shed = AuthError::Overloaded { retry_after: Duration::from_secs(2) };
     assert_eq!(seen(&shed, Repeat::Unsafe), seen(&shed, Repeat::Safe));
 }

@@ -130,7 +130,7 @@ async fn what_is_read_back_is_compared() {
     ] {
         let (from, to) = both().await;
         fill(&from).await;
-        let url = to.url();
+        let url = to.server_url();
         let trigger = format!(
             "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; RETURN NEW; END $$; \
              CREATE TRIGGER spoil BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION spoil()"

@@ -11,14 +11,20 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// All the work of a lease. Refusals are due within 2 s.
-const ANSWERS_MAX: Duration = Duration::from_millis(1_800);
+use crate::budget;
+
+/// All the work of a lease, if nobody asked for more and its call has as much left.
+const ANSWERS_MAX: Duration = Duration::from_millis(1_600);
+/// One answer, however long all of them may take. A server that is silent for so long is taken for gone.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// Of it, how long for a connection that is free, or a new one.
 const CONNECTION_MAX: Duration = Duration::from_millis(1_200);
+/// A wait that was shorter says nothing of the server: the call had no more time left.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
 /// How long an abandoned connection has to come to rest.
 const CLEAN_UP_MAX: Duration = Duration::from_secs(1);
 /// A connection that was idle for longer may be gone without a word.
@@ -53,12 +59,16 @@ impl managed::Manager for Manager {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<Session, sqlx::Error> {
+        const LOOK: &str = "SELECT pg_is_in_recovery()";
+        const LOOK_AND_SET: &str = "SELECT pg_is_in_recovery(), (SELECT set_config('synchronous_commit', 'on', false) \
+            WHERE current_setting('synchronous_commit') IN ('off', 'local'))";
         // Apart, because it is seldom, and as large as all the rest of a call.
         let mut connection = Box::pin(self.options.connect()).await?;
-        // What a standby says may be old, and it takes no change.
-        let recovering: bool =
-            sqlx::query_scalar("SELECT pg_is_in_recovery()").persistent(false).fetch_one(&mut connection).await?;
-        if recovering {
+        // What a standby says may be old, and it takes no change. As one message, because of a pooler; and what a session
+        // keeps, a statement outside of transactions needs: that it is on disk when it is acknowledged.
+        let look = sqlx::raw_sql(if self.own_session { LOOK_AND_SET } else { LOOK });
+        let row = look.fetch_one(&mut connection).await?;
+        if row.try_get(0)? {
             return Err(sqlx::Error::Io(io::Error::other("the server is a standby")));
         }
         Ok(Session { connection, birth: self.births.fetch_add(1, Ordering::Relaxed) + 1 })
@@ -96,8 +106,8 @@ impl PostgresPool {
     }
 
     pub(super) async fn lease(&self) -> Result<Lease, sqlx::Error> {
-        let began = Instant::now();
-        let object = match timeout(CONNECTION_MAX, Box::pin(self.pool.get())).await {
+        let until = budget::until(ANSWERS_MAX);
+        let object = match timeout_at(budget::until(CONNECTION_MAX), Box::pin(self.pool.get())).await {
             Ok(Ok(object)) => object,
             Ok(Err(PoolError::Backend(why))) => return Err(why),
             Ok(Err(PoolError::Closed)) => return Err(sqlx::Error::PoolClosed),
@@ -107,9 +117,9 @@ impl PostgresPool {
             object: Some(object),
             pool: self.pool.clone(),
             own_session: self.own_session,
-            until: began + ANSWERS_MAX,
+            until,
             in_transaction: false,
-            asked: false,
+            asked: None,
             broken: false,
         })
     }
@@ -120,10 +130,6 @@ impl PostgresPool {
 }
 
 /// A connection that is ours until it is dropped.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is asked by itself, and all but a few of their combinations occur"
-)]
 pub(in crate::store) struct Lease {
     /// Gone only while it is dropped.
     object: Option<Object<Manager>>,
@@ -131,8 +137,8 @@ pub(in crate::store) struct Lease {
     own_session: bool,
     until: Instant,
     in_transaction: bool,
-    /// An answer is on its way.
-    asked: bool,
+    /// Since when an answer is on its way.
+    asked: Option<Instant>,
     broken: bool,
 }
 
@@ -152,17 +158,22 @@ impl Lease {
 
     /// The connection, and until when to wait for its answer, which goes to [`Lease::answered`].
     pub(super) fn asking(&mut self) -> Result<(&mut PgConnection, Instant), sqlx::Error> {
-        if self.broken {
+        if self.broken || self.asked.is_some() {
             return Err(sqlx::Error::Io(io::ErrorKind::NotConnected.into()));
         }
-        self.asked = true;
+        let now = Instant::now();
+        self.asked = Some(now);
         let object = self.object.as_mut().ok_or(sqlx::Error::PoolClosed)?;
-        Ok((&mut object.connection, self.until))
+        Ok((&mut object.connection, self.until.min(now + ANSWER_MAX)))
     }
 
     pub(super) fn answered<T>(&mut self, answer: Result<Result<T, sqlx::Error>, Elapsed>) -> Result<T, sqlx::Error> {
-        let answer = answer.unwrap_or_else(|_elapsed| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into())));
-        self.asked = false;
+        let Ok(answer) = answer else {
+            // What was waited for in short is still on its way, and may well come.
+            self.broken |= self.asked.is_none_or(|asked| asked.elapsed() >= SILENT_AFTER);
+            return Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()));
+        };
+        self.asked = None;
         if let Err(why) = &answer {
             self.broken |= breaks(why);
         }
@@ -176,6 +187,9 @@ impl Lease {
     }
 
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        if !self.in_transaction {
+            return Ok(());
+        }
         let committed = self.say("COMMIT").await;
         self.in_transaction = committed.is_err();
         committed
@@ -196,7 +210,7 @@ impl Drop for Lease {
             drop(self.pool.retain(|_session, _metrics| false));
             return;
         }
-        if !self.asked && !self.in_transaction {
+        if self.asked.is_none() && !self.in_transaction {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {

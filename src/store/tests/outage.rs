@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use postern_rig::postgres::Postgres;
+use postern_rig::proxy::{Mode, Proxy};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Clock;
-use crate::domain::id::UserId;
+use crate::domain::id::{SessionId, UserId};
 use crate::store::engine::query;
-use crate::store::testing::{Engine, Scratch, settings};
-use crate::store::{Store, StoreError};
+use crate::store::testing::{Engine, Scratch, migrated_database, settings};
+use crate::store::{FeedRead, Store, StoreError};
 
 /// By when a refusal is due, with half a second for a machine that is busy with five hundred tasks.
 const REFUSED_WITHIN: Duration = Duration::from_millis(2_500);
@@ -87,7 +88,7 @@ async fn callers_who_go_away_in_the_middle_leave_nothing_behind() {
                     query("SELECT pg_sleep(0.02)").execute(&mut connection).await?;
                     if index % 4 == 3 {
                         query("UPDATE feed SET head = head + 1000").execute(&mut connection).await?;
-                        sleep(Duration::from_secs(60)).await;
+                        sleep(Duration::from_mins(1)).await;
                     }
                     query("SELECT pg_sleep(0.7)").execute(&mut connection).await?;
                     Ok::<_, sqlx::Error>(())
@@ -107,12 +108,32 @@ async fn callers_who_go_away_in_the_middle_leave_nothing_behind() {
     }
 }
 
+/// As many as one person can have. Were each a round trip of its own, this would never succeed, however often it is tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_sessions_end_in_one_call_and_are_learned_over_a_slow_network() {
+    let url = migrated_database().await;
+    let network = Proxy::to(Postgres::shared().port());
+    let near = settings(&url.replace(&Postgres::shared().port().to_string(), &network.port().to_string()));
+    let scratch = Scratch::new(Engine::Postgres).await;
+    let store = Store::connect(&near, Clock::default()).await.unwrap();
+    let start = store.load().await.unwrap().cursor;
+    network.set(Mode::Delay(Duration::from_millis(2)));
+    let user = UserId::generate();
+    let ended: Vec<_> = (0..1_000).map(|_| scratch.ended(user, SessionId::generate())).collect();
+    assert_eq!(store.end_sessions(&ended, &scratch.audit()).await.unwrap().0, 1_000);
+    assert_eq!(store.end_sessions(&ended, &scratch.audit()).await.unwrap().0, 0, "each ends once");
+    match store.changes_since(start).await.unwrap() {
+        FeedRead::Changes(loaded) => assert_eq!(loaded.changes.len(), 1_000),
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn fifty_write_at_once(engine: Engine) {
     let scratch = Scratch::new(engine).await;
     let mut writers = JoinSet::new();
     for index in 0..50 {
         let (store, audit) = (scratch.store.clone(), scratch.audit());
-        let ended = scratch.ended(UserId::generate(), crate::domain::id::SessionId::generate());
+        let ended = scratch.ended(UserId::generate(), SessionId::generate());
         writers.spawn(async move {
             loop {
                 match store.end_session(&ended, &audit).await {

@@ -20,12 +20,17 @@ impl PgBouncer {
 
     /// With settings of its `[pgbouncer]` section, such as `default_pool_size`.
     pub fn start_with(postgres: &Postgres, settings: &[(&str, &str)]) -> Self {
+        Self::before(postgres.port(), settings)
+    }
+
+    /// Before whatever listens on that port of this machine.
+    pub fn before(server: u16, settings: &[(&str, &str)]) -> Self {
         let program = programs::find("pgbouncer", &[], "apt-get install pgbouncer");
         let home = Home::new();
         for _ in 0..10 {
             let port = crate::port();
             let file = home.path().join("pgbouncer.ini");
-            std::fs::write(&file, configuration(port, postgres.port(), settings)).unwrap();
+            std::fs::write(&file, configuration(port, server, settings)).unwrap();
             give_to_nobody(&file);
             let arguments = [file.to_str().unwrap().to_owned()];
             let mut process = Process::start(&home, "pgbouncer", User::NeverRoot, &program, &arguments);
