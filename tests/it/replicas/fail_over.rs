@@ -114,7 +114,7 @@ async fn nothing_that_any_server_knew_to_have_ended_revives() {
     assert!(head < lost_head && pair.marks(lee_id).0 < floor);
 
     // For as long as this is held, nothing can be written back, and every refresh meets a store that knows of no end.
-    let held = Held::new(&pair.standby, &pair.database).await;
+    let kept = Held::new(&pair.standby, &pair.database).await;
     pair.address.lead_to(pair.standby.port());
     for index in 0..3 {
         assert_eq!(refreshed(&pair.site, index, &logged_out.refresh_token).await.unwrap_err(), ended("LOGOUT"));
@@ -127,7 +127,7 @@ async fn nothing_that_any_server_knew_to_have_ended_revives() {
     for tokens in dead {
         pair.site.all_say(&tokens.access_token, DEAD).await;
     }
-    held.release().await;
+    kept.release().await;
 
     within(PATIENCE, "what was lost is written back", async || {
         let is_disabled =
