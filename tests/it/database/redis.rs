@@ -1,9 +1,12 @@
 //! Redis as an operator sees it with `redis-cli`. The names of keys are written out here once more, so that they cannot change
 //! by accident: what a running server has named, the next version must find.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fred::prelude::*;
 use fred::types::{ClusterHash, CustomCommand};
 use postern_rig::redis::Flavour;
+use uuid::Uuid;
 
 /// Microseconds, as the SQL vault counts.
 const MICROS: i64 = 1_000;
@@ -40,7 +43,7 @@ impl Redis {
             let (letter, rest) = name.strip_prefix(&self.prefix)?.split_once('{')?;
             let (partition, key) = rest.split_once('}')?;
             let is_wanted = matches!(letter, "s" | "c") && (kind.is_empty() || letter == kind);
-            is_wanted.then(|| (name.clone(), partition.to_owned(), key.to_owned()))
+            is_wanted.then(|| (name.clone(), long(partition), long(key)))
         });
         all.collect()
     }
@@ -55,7 +58,7 @@ impl Redis {
     }
 
     pub(super) async fn put(&self, kind: &str, partition: &str, key: &str, value: &[u8]) {
-        let name = format!("{}{kind}{{{partition}}}{key}", self.prefix);
+        let name = format!("{}{kind}{{{}}}{}", self.prefix, short(partition), short(key));
         self.ask("SET", vec![name.into(), value.into(), "PXAT".into(), LATEST.into()]).await;
     }
 
@@ -67,6 +70,7 @@ impl Redis {
         key: &str,
         (value, end): &(Vec<u8>, i64),
     ) {
+        let (partition, key) = (short(partition), short(key));
         let name = format!("{}{kind}{{{partition}}}{key}", self.prefix);
         let index = format!("{}{index}{{{partition}}}", self.prefix);
         let end = end / MICROS;
@@ -103,5 +107,20 @@ impl Redis {
             everything.push((format!("Redis {name}"), content));
         }
         everything
+    }
+}
+
+/// As partitions and keys stand in names: ids without what is the same in all of them.
+fn short(text: &str) -> String {
+    match text.parse::<Uuid>() {
+        Ok(id) => URL_SAFE_NO_PAD.encode(id.as_bytes()),
+        Err(_) => format!("!{text}"),
+    }
+}
+
+fn long(short: &str) -> String {
+    match short.strip_prefix('!') {
+        Some(text) => text.to_owned(),
+        None => Uuid::from_slice(&URL_SAFE_NO_PAD.decode(short).unwrap()).unwrap().to_string(),
     }
 }

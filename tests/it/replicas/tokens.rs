@@ -50,8 +50,10 @@ async fn one_live_child(servers: usize) {
         site.at(round).advance(PAST);
     }
     for server in &site.servers {
-        within(PATIENCE, "the feed follows the clock", async || server.verify_with(Default::default()).await.is_ok())
-            .await;
+        within(PATIENCE, "the feed follows the clock", async || {
+            server.verify_with(pb::VerifyRequest::default()).await.is_ok()
+        })
+        .await;
     }
     let last = site.at(1).refresh(&token).await.unwrap().tokens.unwrap();
     for server in &site.servers {
