@@ -9,6 +9,8 @@ mod error;
 mod first_start;
 mod hardening;
 pub mod master_key;
+mod migrate;
+mod migrate_store;
 mod offline;
 mod ports;
 mod report;
@@ -46,10 +48,13 @@ pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped, FirstClient, bootst
 pub use check::{Found, check};
 pub use error::StartError;
 pub use first_start::{FirstPassword, InitialPassword, NewAdministrator};
+pub use migrate::{Migration, migrate};
+pub use migrate_store::{MoveError, Moved, Plan, migrate_store};
 pub use offline::Offline;
 pub use report::{SigningKeyReport, StartReport, StorePlace};
 
 pub use crate::grpc::InProcess;
+pub use crate::store::{CopiedTable, CopyError, ServerFacts};
 
 const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 const PURGE_EVERY: Duration = Duration::from_hours(1);

@@ -13,6 +13,8 @@ mod generate;
 mod health;
 mod json;
 mod master_key;
+mod migrate;
+mod migrate_store;
 mod output;
 mod pages;
 mod prompt;
@@ -44,6 +46,8 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Whoami(client) | Command::Logout(client) => client.output(),
         Command::Admin(args) => args.client.output(),
         Command::MasterKey(args) => Output::new(args.json),
+        Command::Migrate(args) => Output::new(args.json),
+        Command::MigrateStore(args) => Output::new(args.json),
         Command::Proto(_) | Command::Completions(_) | Command::Man(_) => Output::new(false),
     };
     match ask(command).await {
@@ -70,6 +74,8 @@ async fn ask(command: Command) -> Result<Answer, failure::Failure> {
         Command::Logout(args) => sign_in::logout(args).await,
         Command::Admin(args) => admin::run(*args).await,
         Command::MasterKey(args) => master_key::run(args).await,
+        Command::Migrate(args) => migrate::run(*args).await,
+        Command::MigrateStore(args) => Box::pin(migrate_store::run(*args)).await,
         Command::Proto(args) => generate::proto(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),

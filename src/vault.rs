@@ -73,6 +73,11 @@ impl Kind {
         }
     }
 
+    /// The reverse of [`Kind::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Session, Self::Challenge].into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Whether a partition is ever listed; only then an engine must know what it holds.
     pub const fn is_listed(self) -> bool {
         match self {

@@ -24,10 +24,13 @@ pub async fn check(config: &Config) -> Result<Found, StartError> {
     let (schema, server) = match &config.store {
         Engine::Sqlite { path } => (Store::inspect(path).await?, None),
         Engine::Postgres(server) => {
-            let facts = Store::look_at(&engines::settings(server, &server.url)?).await?;
+            let facts = engines::look_at(server).await?;
             if facts.schema < facts.newest_schema && !server.migrate {
                 let (found, needed) = (facts.schema, facts.newest_schema);
-                return Err(ConnectError::NotMigrated { server: facts.server, found, needed }.into());
+                return Err(engines::at(
+                    engines::URL,
+                    ConnectError::NotMigrated { server: facts.server, found, needed },
+                ));
             }
             (Some(facts.schema).filter(|schema| *schema > 0), Some(facts))
         }

@@ -9,9 +9,13 @@ use tokio_util::task::TaskTracker;
 use crate::app::{StartError, StorePlace};
 use crate::clock::Clock;
 use crate::config::{self, Config, Postgres, Profile, SecretSource};
-use crate::store::{ConnectError, PostgresSettings, ServerFacts, Store};
+use crate::store::{ConnectError, Migrated, PostgresSettings, ServerFacts, Store};
 use crate::vault::Vault;
 use crate::vault::redis::{self, Facts, RedisSettings, RedisVault};
+
+/// The settings that say how a server is reached.
+pub(super) const URL: &str = "store.postgres.url";
+const MIGRATE_URL: &str = "store.postgres.migrate_url";
 
 /// How long a server that is not there yet is waited for: it may be starting beside us.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -28,23 +32,48 @@ pub(super) async fn store(config: &Config, clock: Clock) -> Result<Store, StartE
         config::Store::Sqlite { path } => return Ok(Store::open(path, clock).await?),
         config::Store::Postgres(server) => server,
     };
-    let settings = settings(server, &server.url)?;
-    wait_for(&settings, &clock).await?;
+    wait_for(&settings(server, &server.url, URL)?, &clock).await?;
     if server.migrate {
-        migrate(server).await?;
+        migrate_and_grant(server, None).await?;
     }
-    let store = Store::connect(&settings, clock).await?;
+    let store = connect(server, URL, clock).await?;
     if let Some(facts) = store.server().filter(|facts| !facts.synchronous_standby) {
         warn_of_none(facts);
     }
     Ok(store)
 }
 
-/// Brings the tables up to date; answers from which version to which.
-pub(super) async fn migrate(server: &Postgres) -> Result<(i64, i64), StartError> {
-    let mut settings = settings(server, server.migrate_url.as_ref().unwrap_or(&server.url))?;
+/// Connects at once or not at all. `setting` is where the URL stands.
+pub(super) async fn connect(server: &Postgres, setting: &'static str, clock: Clock) -> Result<Store, StartError> {
+    let settings = settings(server, &server.url, setting)?;
+    Store::connect(&settings, clock).await.map_err(|why| at(setting, why))
+}
+
+/// What is there.
+pub(super) async fn look_at(server: &Postgres) -> Result<ServerFacts, StartError> {
+    Store::look_at(&settings(server, &server.url, URL)?).await.map_err(|why| at(URL, why))
+}
+
+/// Brings the tables up to date, and lets a role use them.
+pub(super) async fn migrate_and_grant(server: &Postgres, grant_to: Option<&str>) -> Result<Migrated, StartError> {
+    migrate_as(server, URL, grant_to).await
+}
+
+/// The same, for a URL that stands elsewhere.
+pub(super) async fn migrate_as(
+    server: &Postgres,
+    setting: &'static str,
+    grant_to: Option<&str>,
+) -> Result<Migrated, StartError> {
+    let (url, setting) = server.migrate_url.as_ref().map_or((&server.url, setting), |url| (url, MIGRATE_URL));
+    let mut settings = settings(server, url, setting)?;
     settings.pooler &= server.migrate_url.is_none();
-    Ok(Store::migrate(&settings).await?)
+    Store::migrate_and_grant(&settings, grant_to).await.map_err(|why| at(setting, why))
+}
+
+/// What the server says names the setting that led there.
+pub(super) fn at(setting: &'static str, source: ConnectError) -> StartError {
+    StartError::Connect { setting, source }
 }
 
 /// What may expire is kept where the settings say. Redis may be away at the start, and is then judged when it comes.
@@ -131,9 +160,8 @@ pub(super) fn vault_place(config: &Config) -> Option<String> {
     }
 }
 
-pub(super) fn settings(server: &Postgres, url: &SecretSource) -> Result<PostgresSettings, StartError> {
-    let url =
-        url.open().map_err(|why| StartError::EngineSecret { setting: "store.postgres.url", wrong: why.to_string() })?;
+fn settings(server: &Postgres, url: &SecretSource, setting: &'static str) -> Result<PostgresSettings, StartError> {
+    let url = url.open().map_err(|why| StartError::EngineSecret { setting, wrong: why.to_string() })?;
     Ok(PostgresSettings { url, pool_size: server.pool_size, pooler: server.pooler })
 }
 
@@ -153,7 +181,7 @@ async fn wait_for(settings: &PostgresSettings, clock: &Clock) -> Result<ServerFa
                 }
                 tokio::time::sleep(ASK_EVERY).await;
             }
-            Err(why) => return Err(why.into()),
+            Err(why) => return Err(at(URL, why)),
         }
     }
 }

@@ -25,10 +25,12 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
+    #[error("{setting}: {source}")]
+    Connect { setting: &'static str, source: ConnectError },
     #[error("{setting} cannot be used: {wrong}")]
     EngineSecret { setting: &'static str, wrong: String },
+    #[error("{what} is for PostgreSQL, and the settings name the embedded store")]
+    NotServed { what: &'static str },
     #[error(transparent)]
     RedisSettings(#[from] RedisError),
     #[error("Redis is not fit to keep sessions: {wrong}")]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::app::data_dir::write_private;
 use crate::app::first_start::{source_name, used_since};
@@ -33,6 +33,10 @@ pub enum MasterKeyFault {
     Start(#[from] StartError),
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
+    #[error("master key {number} seals signing keys that are not retired yet")]
+    SealsKeys { number: u8 },
+    #[error("sessions that were opened under master key {number} are not over")]
+    HasSessions { number: u8, end: Option<Timestamp> },
 }
 
 /// Writes a file with a new master key, number 1.
@@ -54,6 +58,45 @@ pub fn extend(path: &Path) -> Result<(u8, u8), MasterKeyFault> {
     let current = MasterKeys::parse(&text).map_err(|why| not_keys(&path.display(), why))?.current().number;
     write(&real, text.expose_secret())?;
     Ok((added, current))
+}
+
+/// Makes a key of the file the one that is used for what is new.
+pub fn make_current(path: &Path, number: u8) -> Result<(), MasterKeyFault> {
+    rewrite(path, |text| MasterKeys::using(text, number))
+}
+
+/// Takes a key out of the file that nothing needs any more, or whose sessions are to end.
+pub async fn drop_key(
+    config: &Config,
+    clock: Clock,
+    path: &Path,
+    number: u8,
+    end_its_sessions: bool,
+) -> Result<(), MasterKeyFault> {
+    let now = clock.now();
+    let status = status_of(config, &SecretSource::File(path.to_owned()), clock).await?;
+    if let Some(key) = status.keys.iter().find(|key| key.number == number && key.held) {
+        if key.signing_keys > 0 {
+            return Err(MasterKeyFault::SealsKeys { number });
+        }
+        // One that no server has seen has opened nothing.
+        let is_over = key.sessions_end.is_some_and(|end| end <= now) || (status.has_store && key.matches.is_none());
+        if !is_over && !end_its_sessions && !key.current {
+            return Err(MasterKeyFault::HasSessions { number, end: key.sessions_end });
+        }
+    }
+    rewrite(path, |text| MasterKeys::without(text, number))
+}
+
+fn rewrite(
+    path: &Path,
+    change: impl FnOnce(&SecretString) -> Result<SecretString, MasterKeyError>,
+) -> Result<(), MasterKeyFault> {
+    // As above: where the link leads.
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let text = SecretSource::File(real.clone()).open()?;
+    let changed = change(&text).map_err(|why| not_keys(&path.display(), why))?;
+    write(&real, changed.expose_secret())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), MasterKeyFault> {
@@ -91,7 +134,10 @@ pub struct NumberStatus {
 
 /// Compares the configured master keys with the store. Changes nothing.
 pub async fn status(config: &Config, clock: Clock) -> Result<Status, MasterKeyFault> {
-    let source = &config.keys.master;
+    status_of(config, &config.keys.master, clock).await
+}
+
+async fn status_of(config: &Config, source: &SecretSource, clock: Clock) -> Result<Status, MasterKeyFault> {
     let place = source_name(source);
     let masters = MasterKeys::parse(&source.open()?).map_err(|why| not_keys(&place, why))?;
     let held: Vec<(u8, [u8; 4])> = masters.check_values().collect();
@@ -99,12 +145,11 @@ pub async fn status(config: &Config, clock: Clock) -> Result<Status, MasterKeyFa
     let store = match &config.store {
         config::Store::Sqlite { path } => Store::open_existing(path, clock).await?,
         config::Store::Postgres(server) => {
-            let settings = engines::settings(server, &server.url)?;
             // As with a file: whoever only looks must not migrate what a server runs on.
-            match Store::connect(&settings, clock).await {
+            match engines::connect(server, engines::URL, clock).await {
                 Ok(store) => Some(store),
-                Err(ConnectError::NotMigrated { .. }) => None,
-                Err(why) => return Err(StartError::from(why).into()),
+                Err(StartError::Connect { source: ConnectError::NotMigrated { .. }, .. }) => None,
+                Err(why) => return Err(why.into()),
             }
         }
     };

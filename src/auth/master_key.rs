@@ -35,6 +35,10 @@ pub enum MasterKeyError {
     Twice(u8),
     #[error("names key {0} as current and does not hold it")]
     CurrentMissing(u8),
+    #[error("holds no key {0}")]
+    Unknown(u8),
+    #[error("uses key {0} for what is new")]
+    InUse(u8),
     #[error("has no number left: 255 is the last")]
     Full,
     #[error("key {0} has no randomness in it")]
@@ -76,10 +80,30 @@ impl MasterKeys {
         let highest = keys.keys.last_key_value().map_or(0, |(number, _)| *number);
         let number = highest.checked_add(1).ok_or(MasterKeyError::Full)?;
         let text = text.expose_secret().trim_end_matches('\n');
-        let names_current = text.lines().any(|line| line.split_ascii_whitespace().next() == Some(CURRENT));
+        let names_current = text.lines().any(|line| first_word(line) == Some(CURRENT));
         let current = if names_current { String::new() } else { format!("{CURRENT} {}\n", keys.current.number) };
         let added = format!("{text}\n{}\n{current}", new_line(number)?.as_str());
         Ok((SecretString::from(added), number))
+    }
+
+    /// The text of a key file in which the key of this number is the one that is used.
+    pub fn using(text: &SecretString, number: u8) -> Result<SecretString, MasterKeyError> {
+        Self::parse(text)?.get(number).ok_or(MasterKeyError::Unknown(number))?;
+        let lines = text.expose_secret().lines().filter(|line| first_word(line) != Some(CURRENT));
+        let kept = Zeroizing::new(lines.fold(String::new(), |text, line| text + line + "\n"));
+        Ok(SecretString::from(format!("{}{CURRENT} {number}\n", kept.as_str())))
+    }
+
+    /// The text of a key file without the key of this number, which is not the one that is used.
+    pub fn without(text: &SecretString, number: u8) -> Result<SecretString, MasterKeyError> {
+        let keys = Self::parse(text)?;
+        keys.get(number).ok_or(MasterKeyError::Unknown(number))?;
+        if keys.current.number == number {
+            return Err(MasterKeyError::InUse(number));
+        }
+        let is_it = |line: &&str| parse_line(line.trim()).is_some_and(|(own, _)| own == number);
+        let lines = text.expose_secret().lines().filter(|line| !is_it(line));
+        Ok(SecretString::from(lines.fold(String::new(), |text, line| text + line + "\n")))
     }
 
     pub fn parse(text: &SecretString) -> Result<Self, MasterKeyError> {
@@ -187,6 +211,10 @@ fn new_line(number: u8) -> Result<Zeroizing<String>, MasterKeyError> {
     Ok(Zeroizing::new(format!("{WORD} {number} {}", encoded.as_str())))
 }
 
+fn first_word(line: &str) -> Option<&str> {
+    line.split_ascii_whitespace().next()
+}
+
 fn parse_line(line: &str) -> Option<(u8, Zeroizing<[u8; 32]>)> {
     let mut words = line.split_ascii_whitespace();
     let (word, number, key) = (words.next()?, words.next()?, words.next()?);
@@ -241,6 +269,24 @@ mod tests {
         assert_eq!((number, keys.current().number, numbers(&keys)), (3, 2, vec![1, 2, 3]));
         let last = SecretString::from(one.expose_secret().replace(" 1 ", " 255 "));
         assert_eq!(MasterKeys::extend(&last).err(), Some(MasterKeyError::Full));
+    }
+
+    #[test]
+    fn a_key_is_used_and_another_dropped() {
+        let one = SecretString::from(format!("# ours\n{}", MasterKeys::generate().unwrap().expose_secret()));
+        let (two, _) = MasterKeys::extend(&one).unwrap();
+        let used = MasterKeys::using(&two, 2).unwrap();
+        assert_eq!(MasterKeys::parse(&used).unwrap().current().number, 2);
+        assert_eq!(MasterKeys::using(&used, 3).err(), Some(MasterKeyError::Unknown(3)));
+        assert_eq!(MasterKeys::without(&used, 3).err(), Some(MasterKeyError::Unknown(3)));
+        assert_eq!(MasterKeys::without(&used, 2).err(), Some(MasterKeyError::InUse(2)));
+        let dropped = MasterKeys::without(&used, 1).unwrap();
+        let keys = MasterKeys::parse(&dropped).unwrap();
+        assert_eq!((keys.current().number, keys.get(1).is_none()), (2, true));
+        let expected = used.expose_secret().lines().filter(|line| !line.starts_with(&format!("{WORD} 1 ")));
+        assert!(dropped.expose_secret().lines().eq(expected), "all else is as it was");
+        // A lone file names none as current.
+        assert_eq!(MasterKeys::without(&one, 1).err(), Some(MasterKeyError::InUse(1)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub(super) mod admin;
 pub(super) mod clients;
 mod help;
+pub(super) mod operator;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,9 @@ use super::output::Output;
 use crate::config::{ConfigError, Sources};
 
 pub(super) use help::command;
+pub(super) use operator::{
+    DropMasterKey, MasterKeyArgs, MasterKeyCommand, MigrateArgs, MigrateStoreArgs, NewMasterKey, UseMasterKey,
+};
 
 /// Where a server on this machine listens unless told otherwise.
 pub(super) const DEFAULT_SERVER: &str = "http://127.0.0.1:7301";
@@ -134,6 +138,12 @@ pub(super) enum Command {
     /// Make master keys, and see which are needed
     #[command(after_help = help::MASTER_KEY)]
     MasterKey(MasterKeyArgs),
+    /// Bring the tables of PostgreSQL up to date, and let the servers' role use them
+    #[command(after_help = help::MIGRATE)]
+    Migrate(Box<MigrateArgs>),
+    /// Move up: bring all that an embedded store holds into PostgreSQL
+    #[command(after_help = help::MIGRATE_STORE)]
+    MigrateStore(Box<MigrateStoreArgs>),
     /// Manage users, roles, bindings and keys
     #[command(after_help = help::ADMIN)]
     Admin(Box<admin::AdminArgs>),
@@ -179,36 +189,6 @@ pub(super) struct ManArgs {
     /// Replace files that differ
     #[arg(long, requires = "out")]
     pub(super) force: bool,
-}
-
-#[derive(Args)]
-pub(super) struct MasterKeyArgs {
-    #[command(subcommand)]
-    pub(super) command: MasterKeyCommand,
-    /// Print the answer as JSON, errors too
-    #[arg(long, global = true)]
-    pub(super) json: bool,
-}
-
-#[derive(Subcommand)]
-pub(super) enum MasterKeyCommand {
-    /// Make a new key file, or add the next key to one
-    #[command(after_help = help::MASTER_KEY_NEW)]
-    New(NewMasterKey),
-    /// Compare the configured keys with the store: which are in use, and what to do next
-    #[command(after_help = help::MASTER_KEY_STATUS)]
-    Status(ServeArgs),
-}
-
-#[derive(Args)]
-#[group(required = true, multiple = false)]
-pub(super) struct NewMasterKey {
-    /// Write a new file with key 1; one that is there is left alone
-    #[arg(long, value_name = "FILE")]
-    pub(super) out: Option<PathBuf>,
-    /// Add the next key to this file, known but not used yet
-    #[arg(long, value_name = "FILE")]
-    pub(super) add: Option<PathBuf>,
 }
 
 /// Which server to ask, and how to print its answer.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::args::{MasterKeyArgs, MasterKeyCommand, NewMasterKey, ServeArgs};
+use super::args::{DropMasterKey, MasterKeyArgs, MasterKeyCommand, NewMasterKey, ServeArgs, UseMasterKey};
 use super::failure::Failure;
 use super::output::{Answer, Output};
 use super::serve;
@@ -12,9 +12,12 @@ use crate::app::master_key::{self, MasterKeyFault, NumberStatus, Status};
 use crate::clock::Clock;
 
 pub(super) async fn run(args: MasterKeyArgs) -> Result<Answer, Failure> {
+    let json = args.json;
     match args.command {
         MasterKeyCommand::New(new) => make(&new),
-        MasterKeyCommand::Status(serve) => status(&serve, Output::new(args.json)).await,
+        MasterKeyCommand::Use(args) => make_current(&args),
+        MasterKeyCommand::Drop(args) => drop_key(&args, Output::new(json)).await,
+        MasterKeyCommand::Status(serve) => status(&serve, Output::new(json)).await,
     }
 }
 
@@ -35,14 +38,43 @@ fn make(args: &NewMasterKey) -> Result<Answer, Failure> {
             lines
                 .add(format_args!("Added master key {added} to {path}. Key {current} is still the one in use.\nNext:"));
             lines.add("  1. give this file to every server, and restart them one by one");
-            lines
-                .add(format_args!("  2. change the line `current {current}` to `current {added}`; again every server"));
+            lines.add(format_args!(
+                "  2. postern master-key use {added} --file {}; again every server",
+                super::shell_word(&path.to_string())
+            ));
             lines.add(format_args!("  3. postern master-key status says when key {current} can go"));
             json!({ "added": added, "current": current })
         }
         (None, None) => return Err(Failure::local("name a file: --out for a new one, --add for one that exists")),
     };
     Ok(Answer::of_value(numbers, lines.finish()))
+}
+
+fn make_current(args: &UseMasterKey) -> Result<Answer, Failure> {
+    let (number, path) = (args.number, args.file.display());
+    master_key::make_current(&args.file, number).map_err(|why| failed(&why))?;
+    let mut lines = Lines::default();
+    lines.add(format_args!("Key {number} of {path} is the one that is used for what is new"));
+    lines.add("Next: give this file to every server, and restart them one by one; then  postern master-key status");
+    Ok(Answer::of_value(json!({ "current": number }), lines.finish()))
+}
+
+async fn drop_key(args: &DropMasterKey, output: Output) -> Result<Answer, Failure> {
+    let config =
+        serve::load(&args.serve).map(|loaded| loaded.config).map_err(|error| Failure::local(error.to_string()))?;
+    let (number, path, clock) = (args.number, args.file.display(), Clock::default());
+    let view = output.view(&clock);
+    let dropped = master_key::drop_key(&config, clock, &args.file, number, args.end_its_sessions).await;
+    dropped.map_err(|why| match why {
+        MasterKeyFault::HasSessions { end: Some(end), .. } => {
+            failed(&why).advise(format!("The last of them is over at {}", view.local(Some(&wire(end)))))
+        }
+        _ => failed(&why),
+    })?;
+    let mut lines = Lines::default();
+    lines.add(format_args!("Master key {number} is no longer in {path}"));
+    lines.add("Next: give this file to every server, and restart them one by one");
+    Ok(Answer::of_value(json!({ "dropped": number }), lines.finish()))
 }
 
 async fn status(args: &ServeArgs, output: Output) -> Result<Answer, Failure> {
@@ -74,6 +106,12 @@ fn failed(why: &MasterKeyFault) -> Failure {
                 "Add a key to it:  postern master-key new --add {}",
                 super::shell_word(&path.display().to_string())
             )),
+        MasterKeyFault::SealsKeys { .. } => failure
+            .advise("Use another key and restart a server, which rotates them; or now:  postern admin keys rotate")
+            .advise("Then wait, or retire each:  postern admin keys retire KEY --immediately"),
+        MasterKeyFault::HasSessions { number, .. } => failure.advise("postern master-key status says when").advise(
+            format!("To end them:  postern master-key drop {number} --end-its-sessions, with your other options"),
+        ),
         _ => failure,
     }
 }
@@ -115,15 +153,17 @@ fn to_do(key: &NumberStatus, status: &Status, view: &View) -> String {
         NumberStatus { held: false, .. } => "gone, and its sessions with it".to_owned(),
         NumberStatus { current: true, .. } => "nothing".to_owned(),
         NumberStatus { number, .. } if number > current => {
-            format!("when every server knows it, change `current {current}` to `current {number}`")
+            format!("when every server knows it: postern master-key use {number} --file FILE")
         }
         NumberStatus { signing_keys: 1.., .. } => {
             "wait: a server that starts rotates its signing keys (postern admin keys list)".to_owned()
         }
         NumberStatus { sessions_end: Some(end), .. } if end > view.now => {
-            format!("take its line out after {}: until then it ends sessions", view.local(Some(&wire(end))))
+            format!("drop it after {}: until then that ends sessions", view.local(Some(&wire(end))))
         }
-        NumberStatus { sessions_end: Some(_), .. } => "take its line out: nothing is left that it opens".to_owned(),
+        NumberStatus { number, sessions_end: Some(_), .. } => {
+            format!("postern master-key drop {number} --file FILE: it opens nothing")
+        }
         NumberStatus { .. } => format!("start a server: key {current} was never used yet"),
     }
 }

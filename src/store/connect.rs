@@ -1,5 +1,4 @@
-//! Reaching a PostgreSQL server: looking at what is there before anything is written, bringing the schema up to date where
-//! that is asked for, and the pools.
+//! Reaching a PostgreSQL server: looking at what is there before anything is written, and the pools.
 
 use std::error::Error as StdError;
 use std::io;
@@ -7,14 +6,16 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, FromRow};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, FromRow};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::store::engine::{Manager, Pool};
 use crate::store::migrations::{self, Schema};
+use crate::store::tables::TABLES;
 use crate::store::{Engine, Store};
 
 /// The oldest that is tested.
@@ -22,9 +23,24 @@ const SERVER_MIN: i32 = 150_000;
 /// How long a server has to let us in.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long to look at what is there.
-const LOOK_MAX: Duration = Duration::from_secs(5);
-/// How long another replica may be busy with the same migration, and this one with its own.
-const MIGRATE_MAX: Duration = Duration::from_mins(10);
+pub(super) const LOOK_MAX: Duration = Duration::from_secs(5);
+/// What a URL may say beside where and who. The driver would write others into the log, with what they are set to.
+const PARAMETERS: [&str; 14] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "host",
+    "port",
+    "dbname",
+    "user",
+    "options",
+];
 
 /// How the server is reached.
 #[derive(Clone, Debug)]
@@ -42,13 +58,13 @@ pub struct PostgresSettings {
 pub enum ConnectError {
     #[error("the URL of PostgreSQL cannot be used: {wrong}")]
     Url { wrong: String },
-    #[error("no answer from PostgreSQL at {server}; check the address, the network and that it runs")]
+    #[error("no answer from PostgreSQL at {server} ({source}); check the address, the network and that it runs")]
     Unreachable {
         server: String,
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    #[error("PostgreSQL at {server} lets nobody in like this; check user, password, database and TLS")]
+    #[error("PostgreSQL at {server} lets nobody in like this ({source}); check user, password, database and TLS")]
     Refused {
         server: String,
         #[source]
@@ -71,10 +87,21 @@ pub enum ConnectError {
     )]
     OtherBuild { server: String, version: i64 },
     #[error(
-        "tables cannot be made through a pooler, which keeps no lock; point store.postgres.migrate_url at PostgreSQL itself ({server} is the pooler)"
+        "the database at {server} belongs to another program, which has a table `{table}` in it; give Postern a database of its own"
     )]
-    Pooler { server: String },
-    #[error("the database at {server} cannot be migrated; nothing of the failed step was kept")]
+    Foreign { server: String, table: String },
+    #[error(
+        "role `{role}` may not use the tables in the database at {server}; let it:  postern migrate --grant-to {role}"
+    )]
+    MayNotUse { server: String, role: String },
+    #[error(
+        "role `{role}` may not make tables in the database at {server}, or not let others use them; name the database's owner \
+         in store.postgres.migrate_url"
+    )]
+    MayNotMigrate { server: String, role: String },
+    #[error("PostgreSQL at {server} has no role `{role}`; make it first, with CREATE ROLE … LOGIN")]
+    NoRole { server: String, role: String },
+    #[error("the database at {server} cannot be migrated ({source}); nothing of it was kept")]
     Migration {
         server: String,
         #[source]
@@ -95,6 +122,8 @@ pub struct ServerFacts {
     pub encrypted: bool,
     /// Whether an acknowledged revocation waits for a standby.
     pub synchronous_standby: bool,
+    /// For all that connect to it.
+    pub connections_max: i64,
 }
 
 impl Store {
@@ -126,37 +155,13 @@ impl Store {
         })
     }
 
-    /// Brings the schema up to date, one process at a time; answers from which version to which.
-    ///
-    /// # Errors
-    /// As [`Store::connect`]; a step that failed leaves nothing behind.
-    pub async fn migrate(settings: &PostgresSettings) -> Result<(i64, i64), ConnectError> {
-        let facts = Self::look_at(settings).await?;
-        if facts.schema == facts.newest_schema {
-            return Ok((facts.schema, facts.newest_schema));
-        }
-        if settings.pooler {
-            return Err(ConnectError::Pooler { server: facts.server });
-        }
-        let failed =
-            |source: Box<dyn StdError + Send + Sync>| ConnectError::Migration { server: facts.server.clone(), source };
-        let mut connection = enter(settings).await?;
-        let migrated = timeout(MIGRATE_MAX, migrations::postgres().run(&mut connection)).await;
-        // Closed in any case: with the connection goes the lock.
-        let closed = connection.close().await;
-        migrated.map_err(|elapsed| failed(elapsed.into()))?.map_err(|why| failed(why.into()))?;
-        closed.map_err(|why| failed(why.into()))?;
-        Ok((facts.schema, facts.newest_schema))
-    }
-
     /// Looks at a server and changes nothing.
     ///
     /// # Errors
     /// As [`Store::connect`], but for a schema that is older.
     pub async fn look_at(settings: &PostgresSettings) -> Result<ServerFacts, ConnectError> {
-        let server = server(&options(settings)?);
-        let mut connection = enter(settings).await?;
-        let looked = timeout(LOOK_MAX, look(&mut connection, &server)).await;
+        let (mut connection, server) = enter(settings).await?;
+        let looked = timeout(LOOK_MAX, look(&mut connection, settings, &server)).await;
         let silent =
             |source: Box<dyn StdError + Send + Sync>| ConnectError::Unreachable { server: server.clone(), source };
         let facts = looked.map_err(|elapsed| silent(elapsed.into()))??;
@@ -165,17 +170,31 @@ impl Store {
     }
 }
 
-async fn look(connection: &mut PgConnection, server: &str) -> Result<ServerFacts, ConnectError> {
+pub(super) async fn look(
+    connection: &mut PgConnection,
+    settings: &PostgresSettings,
+    server: &str,
+) -> Result<ServerFacts, ConnectError> {
     const FACTS: &str = "SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), \
-        current_setting('synchronous_standby_names') <> '' AND current_setting('synchronous_commit') NOT IN ('off', 'local'), \
+        current_setting('synchronous_standby_names') <> '', \
         to_regclass('_sqlx_migrations') IS NOT NULL, \
-        coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)";
+        coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false), \
+        current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint, \
+        to_regclass('master_keys') IS NOT NULL, \
+        (SELECT min(relname::text) FROM pg_class WHERE relname::text = ANY($1) AND relkind IN ('r', 'p', 'v', 'm', 'f') \
+            AND pg_table_is_visible(oid))";
     const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version";
-    let unreachable = |why: sqlx::Error| refusal(server, why);
-    // Each as one message, because of a pooler.
-    let row = sqlx::raw_sql(FACTS).fetch_one(&mut *connection).await.map_err(unreachable)?;
-    let (version, recovering, synchronous_standby, migrated, encrypted): (i32, bool, bool, bool, bool) =
-        FromRow::from_row(&row).map_err(unreachable)?;
+    type Facts = (i32, bool, bool, bool, bool, i64, bool, Option<String>);
+    let refused = |why: sqlx::Error| match why.as_database_error().and_then(DatabaseError::code) {
+        Some(code) if code == "42501" => ConnectError::MayNotUse { server: server.to_owned(), role: role(settings) },
+        _ => refusal(server, why),
+    };
+    // Each as one message, because of a pooler; so our own names stand in the statement itself.
+    let names: Vec<&str> = TABLES.iter().map(|table| table.name).chain(["clock"]).collect();
+    let statement = AssertSqlSafe(FACTS.replace("$1", &format!("string_to_array('{}', ',')", names.join(","))));
+    let row = sqlx::raw_sql(statement).fetch_one(&mut *connection).await.map_err(refused)?;
+    let facts: Facts = FromRow::from_row(&row).map_err(refused)?;
+    let (version, recovering, synchronous_standby, migrated, encrypted, connections_max, is_ours, table) = facts;
     let server = server.to_owned();
     if recovering {
         return Err(ConnectError::Standby { server });
@@ -184,26 +203,35 @@ async fn look(connection: &mut PgConnection, server: &str) -> Result<ServerFacts
         return Err(ConnectError::TooOld { server, found: version / 10_000 });
     }
     let applied: Vec<(i64, Vec<u8>)> = if migrated {
-        let rows = sqlx::raw_sql(APPLIED).fetch_all(&mut *connection).await.map_err(unreachable)?;
-        rows.iter().map(FromRow::from_row).collect::<Result<_, _>>().map_err(unreachable)?
+        let rows = sqlx::raw_sql(APPLIED).fetch_all(&mut *connection).await.map_err(refused)?;
+        rows.iter().map(FromRow::from_row).collect::<Result<_, _>>().map_err(refused)?
     } else {
         Vec::new()
     };
+    // Others keep their migrations in a table of this name too.
+    match table {
+        None if !applied.is_empty() => {
+            return Err(ConnectError::Foreign { server, table: "_sqlx_migrations".to_owned() });
+        }
+        Some(table) if applied.is_empty() || !is_ours => return Err(ConnectError::Foreign { server, table }),
+        _ => {}
+    }
     let newest_schema = migrations::newest();
     match migrations::judge(&migrations::postgres(), &applied) {
         Schema::Known(schema) => {
-            Ok(ServerFacts { server, schema, newest_schema, version, encrypted, synchronous_standby })
+            Ok(ServerFacts { server, schema, newest_schema, version, encrypted, synchronous_standby, connections_max })
         }
         Schema::Newer(found) => Err(ConnectError::Newer { server, found, known: newest_schema }),
         Schema::Other(version) => Err(ConnectError::OtherBuild { server, version }),
     }
 }
 
-async fn enter(settings: &PostgresSettings) -> Result<PgConnection, ConnectError> {
+/// A connection of one's own, and where it leads.
+pub(super) async fn enter(settings: &PostgresSettings) -> Result<(PgConnection, String), ConnectError> {
     let options = options(settings)?;
     let server = server(&options);
     match timeout(CONNECT_MAX, options.connect()).await {
-        Ok(Ok(connection)) => Ok(connection),
+        Ok(Ok(connection)) => Ok((connection, server)),
         Ok(Err(why)) => Err(refusal(&server, why)),
         Err(elapsed) => Err(ConnectError::Unreachable { server, source: elapsed.into() }),
     }
@@ -214,12 +242,13 @@ fn refusal(server: &str, why: sqlx::Error) -> ConnectError {
     // What TLS refuses comes as broken data, and no waiting mends it.
     let is_io = matches!(&why, sqlx::Error::Io(io) if io.kind() != io::ErrorKind::InvalidData);
     // A server that is starting or stopping says so in words of its own: class 57P.
-    let is_away =
-        why.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code.starts_with("57P"));
+    let is_away = why.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code.starts_with("57P"));
     if is_io || is_away {
         ConnectError::Unreachable { server, source: why.into() }
     } else {
-        ConnectError::Refused { server, source: why.into() }
+        // In the server's own words, without those of the driver around them.
+        let said = why.as_database_error().map(|said| said.message().to_owned());
+        ConnectError::Refused { server, source: said.map_or_else(|| why.into(), Into::into) }
     }
 }
 
@@ -228,6 +257,19 @@ pub(super) fn options(settings: &PostgresSettings) -> Result<PgConnectOptions, C
     let unusable = |wrong: &str| ConnectError::Url { wrong: wrong.to_owned() };
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err(unusable("it starts with postgres://"));
+    }
+    // Whatever stands behind the host is taken for the database and for parameters, which messages may show.
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let behind = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
+    if behind.contains(['@', '#']) {
+        return Err(unusable("write `@` `/` `?` `#` `%` in a user or password as %40 %2F %3F %23 %25"));
+    }
+    let parameters = behind.split_once('?').map_or("", |(_, parameters)| parameters);
+    let name = |parameter: &str| parameter.split(['=', '[', '%']).next().unwrap_or_default().to_owned();
+    if parameters.split('&').map(name).any(|name| !name.is_empty() && !PARAMETERS.contains(&name.as_str())) {
+        return Err(unusable(
+            "behind `?` it may have sslmode, sslrootcert, sslcert, sslkey, host, port, dbname, user, options",
+        ));
     }
     // Its own words may quote the URL.
     let mut options = PgConnectOptions::from_str(url)
@@ -247,6 +289,11 @@ pub(super) fn options(settings: &PostgresSettings) -> Result<PgConnectOptions, C
 
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.starts_with('/') || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// As whom.
+pub(super) fn role(settings: &PostgresSettings) -> String {
+    options(settings).map_or_else(|_unusable| String::new(), |options| options.get_username().to_owned())
 }
 
 /// Where it is, without user and password.

@@ -8,6 +8,7 @@ mod lease;
 mod value;
 
 pub(super) use lease::Manager;
+pub(super) use value::Value;
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use sqlx::{Decode, FromRow, Postgres, Row as _, Sqlite, SqliteConnection, Type};
 use tokio::time::timeout_at;
 
 use crate::store::engine::lease::{Lease, PostgresPool};
-use crate::store::engine::value::{Value, to_postgres, to_sqlite};
+use crate::store::engine::value::{to_postgres, to_sqlite};
 
 /// Whatever the server's default is, what was acknowledged is on disk, and on the synchronous standby if there is one. A lock
 /// that somebody holds for longer than this is an outage, and a transaction that we have lost sight of must not hold up
@@ -182,6 +183,11 @@ pub(super) fn query<'q>(statement: &'static str) -> Query<'q, Row> {
 /// A statement whose number of placeholders is not known beforehand.
 pub(super) fn built_query<'q, T: Columns>(statement: String) -> Query<'q, T> {
     Query { statement: Statement::Built(statement), values: Vec::new(), read: columns::<T> }
+}
+
+/// The same of whole rows.
+pub(super) fn built_rows<'q>(statement: String) -> Query<'q, Row> {
+    Query { statement: Statement::Built(statement), values: Vec::new(), read: Ok }
 }
 
 /// The first column.

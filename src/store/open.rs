@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteError, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::watch;
@@ -132,6 +133,15 @@ impl Store {
 }
 
 impl Store {
+    /// Proves that no other process has the database open, by asking for all of it for a moment.
+    pub async fn prove_unused(path: &Path) -> Result<(), OpenError> {
+        let options = options(path).busy_timeout(CHECK_BUSY_TIMEOUT).locking_mode(SqliteLockingMode::Exclusive);
+        let mut connection = options.connect().await.map_err(|error| unusable(path, error))?;
+        let alone = sqlx::raw_sql("BEGIN EXCLUSIVE; ROLLBACK").execute(&mut connection).await;
+        connection.close().await.map_err(|error| unusable(path, error))?;
+        alone.map(drop).map_err(|error| unusable(path, error))
+    }
+
     /// The schema of the database at `path`, if there is one; read only, so that a start can be judged beforehand.
     pub async fn inspect(path: &Path) -> Result<Option<i64>, OpenError> {
         match look(path)? {

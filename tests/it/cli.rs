@@ -7,6 +7,7 @@ mod first_minute;
 mod generate;
 mod offline;
 mod operator;
+mod postgres;
 mod process;
 mod production;
 mod walk_through;

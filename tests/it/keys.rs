@@ -10,6 +10,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed2551
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::EncodingKey;
+use postern::app::master_key::{self, MasterKeyFault};
 use postern::app::{App, FirstPassword, StartError};
 use postern::clock::Clock;
 use postern::config::{Config, SecretSource};
@@ -565,11 +566,11 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     };
     let one = std::fs::read_to_string(server.data_dir().join("master.key")).unwrap();
     let known = file("known", &one);
-    assert_eq!(postern::app::master_key::extend(&known).unwrap(), (2, 1));
+    assert_eq!(master_key::extend(&known).unwrap(), (2, 1));
     let known_text = std::fs::read_to_string(&known).unwrap();
-    let used = file("used", &known_text.replace("current 1", "current 2"));
-    let second = known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap();
-    let dropped = file("dropped", second);
+    let used = file("used", &known_text);
+    master_key::make_current(&used, 2).unwrap();
+    let dropped = file("dropped", &std::fs::read_to_string(&used).unwrap());
     let on = |key: &std::path::PathBuf| {
         let key = key.clone();
         move |config: &mut Config| {
@@ -577,6 +578,9 @@ async fn a_master_key_is_known_then_used_then_dropped() {
             config.keys.master = SecretSource::File(key);
         }
     };
+    let elsewhere = Home::sharing(Arc::clone(&server.home().engines));
+    let without_first =
+        file("without", known_text.lines().find(|line| line.starts_with("postern-master-key 2 ")).unwrap());
 
     // Known, one after the other; nothing is used that the other one could not open.
     let replica = replica.restart_with(on(&known)).await;
@@ -594,11 +598,10 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     let server = server.restart_with(on(&used)).await;
     // Signing keys follow by themselves, by a rotation.
     until(async || published(&server).await.len() == 2, "a rotation begins").await;
-    let elsewhere = Home::sharing(Arc::clone(&server.home().engines));
     let too_early = App::start(
         {
             let mut config = elsewhere.config();
-            on(&dropped)(&mut config);
+            on(&without_first)(&mut config);
             config
         },
         server.clock.clone(),
@@ -606,12 +609,22 @@ async fn a_master_key_is_known_then_used_then_dropped() {
     )
     .await;
     assert!(matches!(too_early.err(), Some(StartError::MasterKeyInUse { number: 1, .. })));
+    let drop_first = async |end_its_sessions| {
+        let mut config = elsewhere.config();
+        on(&dropped)(&mut config);
+        master_key::drop_key(&config, server.clock.clone(), &dropped, 1, end_its_sessions).await
+    };
+    let sealed = drop_first(true).await.unwrap_err();
+    assert!(matches!(sealed, MasterKeyFault::SealsKeys { number: 1 }), "{sealed}");
     server.later(WAIT + VERIFIES).await;
     until(async || replica.verify_with(pb::VerifyRequest::default()).await.is_ok(), "fresh").await;
     new = server.refresh(&new.refresh_token).await.unwrap().tokens.unwrap();
     old = replica.refresh(&old.refresh_token).await.unwrap().tokens.unwrap();
 
-    // Dropped before its sessions are over: that ends these, and no others.
+    // Dropped before its sessions are over, which nobody does by mistake: that ends these, and no others.
+    let early = drop_first(false).await.unwrap_err();
+    assert!(matches!(early, MasterKeyFault::HasSessions { number: 1, end: Some(_) }), "{early}");
+    drop_first(true).await.unwrap();
     let server = server.restart_with(on(&dropped)).await;
     let refused = server.refresh(&old.refresh_token).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "REFRESH_TOKEN_INVALID"));

@@ -8,7 +8,7 @@ use crate::cli::table::{Lines, padded};
 
 /// The commands a person meets, by what they are for. Serving itself is no command.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Serve", &["config", "master-key", "health"]),
+    ("Serve", &["config", "migrate", "migrate-store", "master-key", "health"]),
     ("Use", &["login", "whoami", "refresh", "verify", "sessions", "revoke", "logout"]),
     ("Administer", &["admin"]),
     ("Integrate", &["proto", "completions", "man"]),
@@ -83,17 +83,55 @@ Exits with 0 if it serves, with 5 if not or if nobody answers.";
 pub(super) const MASTER_KEY: &str = "\
 A master key seals signing keys and sessions. A file may hold several; the line `current N` names the \
 one that is used for what is new. A new key goes through three steps, so that no server ever meets what \
-it cannot open:
+it cannot open; after each, every server is restarted, one by one:
   known     on every server, not used:   postern master-key new --add FILE
-  used      for what is new:             `current 2` in place of `current 1`; restart
-  dropped   when nothing needs the old:  postern master-key status says when; take its line out
-Dropping a key early is the emergency stop: it ends exactly the sessions that were opened under it. The \
-signing keys that it seals must be retired before.
+  used      for what is new:             postern master-key use 2 --file FILE
+  dropped   when nothing needs the old:  postern master-key drop 1 --file FILE
+`postern master-key status` says which step is next, and when. Dropping a key early is the emergency \
+stop: it ends exactly the sessions that were opened under it. The signing keys that it seals must be \
+retired before.
 
 Examples:
   postern master-key new --out /etc/postern/master.key
   postern master-key new --add /etc/postern/master.key
   postern master-key status --config /etc/postern/postern.toml";
+
+pub(super) const MASTER_KEY_USE: &str = "\
+Only when every server knows the key: one that does not cannot open what the others seal.
+
+Examples:
+  postern master-key use 2 --file /etc/postern/master.key
+
+Next: give the file to every server, and restart them one by one; then  postern master-key status";
+
+pub(super) const MASTER_KEY_DROP: &str = "\
+Reads the settings and the store, and refuses while sessions or signing keys need the key.
+
+Examples:
+  postern master-key drop 1 --file /etc/postern/master.key --config /etc/postern/postern.toml
+  postern master-key drop 1 --file /etc/postern/master.key --end-its-sessions     the emergency stop
+
+Next: give the file to every server, and restart them one by one";
+
+pub(super) const MIGRATE: &str = "\
+One process does it, others wait; where nothing is to be done, nothing is. Connects as store.postgres.migrate_url \
+says, or as store.postgres.url. Before servers of a newer version, with the binary of that version.
+
+Examples:
+  postern migrate --config /etc/postern/postern.toml
+  postern migrate --config /etc/postern/postern.toml --grant-to postern
+
+Next: postern config check";
+
+pub(super) const MIGRATE_STORE: &str = "\
+Copies everything in one transaction, reads it back and compares it; sessions go to Redis if the settings name one. \
+Stop the server before. Nobody signs in again. A second run changes nothing, and one that was cut short is taken up.
+
+Examples:
+  postern migrate-store --from sqlite:/var/lib/postern --config /etc/postern/postern.toml
+  postern migrate-store --from sqlite:./postern-data --to-file /run/secrets/postgres-url
+
+Next: start the servers on PostgreSQL, with the same master key and issuer, and none on the old file";
 
 pub(super) const MASTER_KEY_NEW: &str = "\
 The file is readable by its owner only and is replaced as a whole, so a server never reads half of it.

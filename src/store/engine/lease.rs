@@ -59,13 +59,13 @@ impl managed::Manager for Manager {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<Session, sqlx::Error> {
+        const LOOK: &str = "SELECT pg_is_in_recovery()";
+        const LOOK_AND_SET: &str = "SELECT pg_is_in_recovery(), (SELECT set_config('synchronous_commit', 'on', false) \
+            WHERE current_setting('synchronous_commit') IN ('off', 'local'))";
         // Apart, because it is seldom, and as large as all the rest of a call.
         let mut connection = Box::pin(self.options.connect()).await?;
         // What a standby says may be old, and it takes no change. As one message, because of a pooler; and what a session
         // keeps, a statement outside of transactions needs: that it is on disk when it is acknowledged.
-        const LOOK: &str = "SELECT pg_is_in_recovery()";
-        const LOOK_AND_SET: &str = "SELECT pg_is_in_recovery(), (SELECT set_config('synchronous_commit', 'on', false) \
-            WHERE current_setting('synchronous_commit') IN ('off', 'local'))";
         let look = sqlx::raw_sql(if self.own_session { LOOK_AND_SET } else { LOOK });
         let row = look.fetch_one(&mut connection).await?;
         if row.try_get(0)? {

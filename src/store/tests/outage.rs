@@ -88,7 +88,7 @@ async fn callers_who_go_away_in_the_middle_leave_nothing_behind() {
                     query("SELECT pg_sleep(0.02)").execute(&mut connection).await?;
                     if index % 4 == 3 {
                         query("UPDATE feed SET head = head + 1000").execute(&mut connection).await?;
-                        sleep(Duration::from_secs(60)).await;
+                        sleep(Duration::from_mins(1)).await;
                     }
                     query("SELECT pg_sleep(0.7)").execute(&mut connection).await?;
                     Ok::<_, sqlx::Error>(())

@@ -12,7 +12,7 @@ async fn connect(role: &str) -> PgConnection {
     url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap()
 }
 
-/// The code of the refusal; https://www.postgresql.org/docs/current/errcodes-appendix.html
+/// The code of the refusal, as <https://www.postgresql.org/docs/current/errcodes-appendix.html> lists them.
 async fn refusal(connection: &mut PgConnection, statement: &str) -> Option<String> {
     let outcome = sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await;
     outcome.err().map(|why| why.as_database_error().unwrap().code().unwrap().into_owned())

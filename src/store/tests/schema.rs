@@ -106,7 +106,7 @@ async fn both_engines_have_the_same_tables() {
     }
     // The readers must read.
     assert!(sqlite["users"].unique.contains(&vec!["email_canonical".to_owned()]));
-    assert!(sqlite["vault"].unique.contains(&["kind", "partition", "key"].map(str::to_owned).to_vec()));
+    assert!(sqlite["vault"].unique.iter().any(|key| key == &["kind", "partition", "key"]));
     assert!(sqlite["passwords"].references.contains(&("user_id".to_owned(), "users".to_owned())));
     assert!(sqlite.values().all(|table| !table.unique.is_empty()), "each table has a key: {sqlite:#?}");
 }

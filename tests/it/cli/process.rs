@@ -104,7 +104,18 @@ fn a_master_key_is_made_added_to_and_judged_beside_a_server() {
     tool("master-key status --data data --set keys.master.file=own.key").ends_with(DONE).says("another");
     tool("master-key new --add data/master.key").ends_with(DONE).says("Added master key 2").says("Key 1 is still");
     assert_eq!(mode("data/master.key"), 0o600);
-    tool(of_server).ends_with(DONE).says("* 1").says("change `current 1` to `current 2`");
+    tool(of_server).ends_with(DONE).says("* 1").says("postern master-key use 2 --file");
+    tool("master-key drop 1 --file data/master.key --data data").ends_with(REFUSED).complains("signing keys");
+    tool("master-key use 3 --file data/master.key").ends_with(REFUSED).complains("holds no key 3");
+    // Another file, as one that is given to replicas is.
+    std::fs::copy(folder.path().join("data/master.key"), folder.path().join("next.key")).unwrap();
+    tool("master-key use 2 --file next.key").ends_with(DONE).says("restart them one by one");
+    tool("master-key drop 2 --file next.key --data data").ends_with(REFUSED).complains("uses key 2");
+    // One that no server has met is nobody's loss.
+    tool("master-key drop 2 --file data/master.key --data data").ends_with(DONE).says("no longer");
+    std::fs::write(folder.path().join("data/master.key"), std::fs::read(folder.path().join("next.key")).unwrap())
+        .unwrap();
+    tool("master-key use 1 --file data/master.key").ends_with(DONE);
     let json: serde_json::Value =
         serde_json::from_str(&tool(&format!("{of_server} --json")).ends_with(DONE).stdout).unwrap();
     assert_eq!((&json["keys"][0]["signingKeys"], &json["keys"][1]["current"]), (&1.into(), &false.into()));

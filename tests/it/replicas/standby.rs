@@ -51,7 +51,7 @@ async fn a_start_waits_for_a_promotion_and_refuses_a_standby() {
     };
     let (refused, started, _promoted) = tokio::join!(start(&standby_url), start(&other_url), promote);
     match refused.err().expect("it started on a standby") {
-        StartError::Connect(why @ ConnectError::Standby { .. }) => {
+        StartError::Connect { source: why @ ConnectError::Standby { .. }, .. } => {
             assert!(why.to_string().contains("is a standby; point the URL at the primary"), "{why}");
         }
         other => panic!("{other}"),

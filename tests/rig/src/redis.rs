@@ -38,6 +38,13 @@ impl Flavour {
 /// All the keys of a server, with their values and times to live.
 pub struct Rdb(Vec<u8>);
 
+impl Rdb {
+    /// The file, for tests that look for what must not be in it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// A server that keeps nothing on disk, unless its settings say so: started again it is empty.
 pub struct Redis {
     // Before its home, which goes last.
@@ -141,7 +148,7 @@ impl Redis {
     /// Until a replica has a link to its primary and everything that came before.
     pub fn wait_for_primary(&self) {
         wait_until("the replica is in step with its primary", || {
-            self.cli(&["info", "replication"]).contains("master_link_status:up")
+            self.ask(&["info", "replication"]).is_ok_and(|said| said.contains("master_link_status:up"))
         });
     }
 

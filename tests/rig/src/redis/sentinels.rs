@@ -72,7 +72,7 @@ impl Sentinels {
         wait_until("the sentinels have made the replica the primary", || {
             let ports: Vec<u16> = self.sentinels.iter().map(named_by).collect();
             ports.iter().all(|port| *port != before && *port == ports[0])
-                && self.nodes.iter().any(|node| node.port() == ports[0] && node.cli(&["role"]).starts_with("master"))
+                && self.nodes.iter().any(|node| node.port() == ports[0] && has_role(node, "master"))
         });
     }
 
@@ -107,9 +107,14 @@ impl Sentinels {
         wait_until("the sentinels know each other and the replica", || {
             self.sentinels.iter().all(|sentinel| count(sentinel, "sentinels") == 2 && count(sentinel, "replicas") == 1)
         });
-        wait_until("the replica is a replica", || self.replica().cli(&["role"]).starts_with("slave"));
+        wait_until("the replica is a replica", || has_role(self.replica(), "slave"));
         self.replica().wait_for_primary();
     }
+}
+
+/// A server that sentinels give another role cuts its connections, ours among them.
+fn has_role(node: &Redis, role: &str) -> bool {
+    node.ask(&["role"]).is_ok_and(|said| said.starts_with(role))
 }
 
 fn named_by(sentinel: &Redis) -> u16 {
