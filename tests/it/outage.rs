@@ -33,6 +33,8 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 /// What it knew before the engine went may be as old as one poll.
 const SURELY_FRESH: Duration = Duration::from_secs(MAX_STALENESS.as_secs() - 1);
 const BACK_WITHIN: Duration = Duration::from_secs(5);
+/// Nothing is waited for any longer.
+const GIVE_UP: Duration = Duration::from_mins(1);
 /// What a server may have more of than before, in tasks: calls on their way, and clean-up.
 const TASKS_MORE: usize = 200;
 
@@ -41,6 +43,12 @@ struct Measured {
     outcome: String,
     worst: Duration,
     back: Duration,
+}
+
+/// How long until it answered as ever, and how long that last answer took.
+struct Back {
+    back: Duration,
+    took: Duration,
 }
 
 type Measurements = BTreeMap<(String, &'static str), Measured>;
@@ -159,7 +167,7 @@ async fn one_outage(
         }
     }
     while load.login_serves() {
-        assert!(left.elapsed() < BACK_WITHIN * 4, "{away:?} {way:?}: health of postern.login");
+        assert!(left.elapsed() < GIVE_UP, "{away:?} {way:?}: health of postern.login");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     if away != Away::Redis {
@@ -178,7 +186,9 @@ async fn one_outage(
     let (all, health) = tokio::join!(all_well_again(server, people, &rpcs), login_serves(load));
     let margin = load.lateness();
     assert!(health <= BACK_WITHIN + margin, "{away:?} {way:?}: postern.login after {health:?}, with {margin:?}");
-    for (rpc, back) in all {
+    for (rpc, Back { back, took }) in all {
+        // A change has some thirty questions to the store, and on a busy machine may need several tries with nothing away.
+        let margin = margin + took * 10;
         assert!(back <= BACK_WITHIN + margin, "{away:?} {way:?}: {} after {back:?}, with {margin:?}", rpc.name);
         let outcome = outcomes.remove(&rpc.name).unwrap();
         let worst = worst[&rpc.name];
@@ -257,7 +267,7 @@ async fn grown_stale(
 
 /// Asks until each RPC answers as ever; how long that took, from the return or its first try after it. Administration is
 /// asked one by one: its changes stand in line.
-async fn all_well_again(server: &Server, people: &People, rpcs: &[Rpc]) -> Vec<(Rpc, Duration)> {
+async fn all_well_again(server: &Server, people: &People, rpcs: &[Rpc]) -> Vec<(Rpc, Back)> {
     let asked = rpcs.iter().filter(|rpc| rpc.name != "EndAllSessions");
     let (administration, others): (Vec<&Rpc>, Vec<&Rpc>) = asked.partition(|rpc| rpc.service.contains("Admin"));
     let one_by_one = async {
@@ -274,15 +284,15 @@ async fn all_well_again(server: &Server, people: &People, rpcs: &[Rpc]) -> Vec<(
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures the server")]
-async fn well_again(server: &Server, people: &People, rpc: &Rpc) -> (Rpc, Duration) {
+async fn well_again(server: &Server, people: &People, rpc: &Rpc) -> (Rpc, Back) {
     let asked = Instant::now();
     loop {
         let answered = call(server, rpc, people).await;
         if is_well(rpc, answered.code) {
-            return (rpc.clone(), asked.elapsed());
+            return (rpc.clone(), Back { back: asked.elapsed(), took: answered.took });
         }
         assert_eq!(answered.code, Code::Unavailable, "{}: {answered:?}", rpc.name);
-        assert!(asked.elapsed() < BACK_WITHIN * 4, "{} does not come back: {answered:?}", rpc.name);
+        assert!(asked.elapsed() < GIVE_UP, "{} does not come back: {answered:?}", rpc.name);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -292,7 +302,7 @@ async fn well_again(server: &Server, people: &People, rpc: &Rpc) -> (Rpc, Durati
 async fn login_serves(load: &Load) -> Duration {
     let returned = Instant::now();
     while !load.login_serves() {
-        assert!(returned.elapsed() < BACK_WITHIN * 4, "postern.login does not come back");
+        assert!(returned.elapsed() < GIVE_UP, "postern.login does not come back");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     returned.elapsed()
