@@ -101,7 +101,7 @@ impl App {
             Arc::clone(&keyring),
             Arc::clone(&clients),
             clock.clone(),
-            config.feed.poll_interval,
+            engines::poll_interval(&config),
         );
         feed_task.load().await.map_err(internal)?;
 

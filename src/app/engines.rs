@@ -43,6 +43,14 @@ pub(super) async fn store(config: &Config, clock: Clock) -> Result<Store, StartE
     Ok(store)
 }
 
+/// How often changes are looked for. Behind a pooler nobody is told of them, so that all of their way is waiting.
+pub(super) fn poll_interval(config: &Config) -> Duration {
+    match &config.store {
+        config::Store::Postgres(server) if server.pooler => config.feed.poll_interval / 2,
+        config::Store::Postgres(_) | config::Store::Sqlite { .. } => config.feed.poll_interval,
+    }
+}
+
 /// Connects at once or not at all. `setting` is where the URL stands.
 pub(super) async fn connect(server: &Postgres, setting: &'static str, clock: Clock) -> Result<Store, StartError> {
     let settings = settings(server, &server.url, setting)?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::clients::Clients;
@@ -101,10 +102,13 @@ impl FeedTask {
     /// Follows the store until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut failing = false;
+        // From the beginning of one poll to that of the next, so that the time which it takes does not come on top.
+        let mut next = tokio::time::interval(self.poll_interval);
+        next.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Ok(()) = self.committed.changed() => {}
-                () = tokio::time::sleep(self.poll_interval) => {}
+                _due = next.tick() => {}
                 () = stop.cancelled() => return,
             }
             match self.poll().await {

@@ -105,3 +105,22 @@ impl FromStr for Revision {
         Ok(Self { id: i64::from_be_bytes(*id), at: Timestamp::from_millis(i64::from_be_bytes(at)) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_was_given_twice_is_reached_once_the_new_log_is_read() {
+        let revision = |id, secs| Revision { id, at: Timestamp::from_secs(secs) };
+        let again = revision(991, 100);
+        // Of the log that was lost, and longer.
+        assert!(!again.is_reached_at(revision(1_000, 99)));
+        assert!(!again.is_reached_at(revision(990, 100)), "not there yet");
+        assert!(again.is_reached_at(revision(991, 100)));
+        assert!(again.is_reached_at(revision(992, 101)));
+        // It was lost itself: no such number will come, and nobody waits for ever.
+        assert!(!again.is_reached_at(revision(500, 104)));
+        assert!(again.is_reached_at(revision(500, 105)));
+    }
+}

@@ -114,3 +114,69 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::standing::{End, EndCause, Floor};
+
+    fn at(secs: u64) -> Moment {
+        Moment { wall: Timestamp::from_secs(1_000_000), uptime: Duration::from_secs(secs) }
+    }
+
+    fn ended(time: Timestamp) -> Change {
+        Change::SessionEnded(EndedSession {
+            user: UserId::generate(),
+            session: SessionId::generate(),
+            end: End { cause: EndCause::Logout, time },
+            keep_until: Timestamp::MAX,
+            summary: None,
+        })
+    }
+
+    fn state(id: &PrincipalId, version: i64, floor: i64) -> Change {
+        let floor = Floor { version: floor, ..Floor::NONE };
+        let id = id.clone();
+        Change::Principal(PrincipalState { id, version, roles_at: version, floor, bindings: Vec::new() })
+    }
+
+    fn counts(lost: &Lost) -> (usize, usize, bool) {
+        (lost.sessions.len(), lost.states.len(), lost.fence_too)
+    }
+
+    #[test]
+    fn what_a_store_lacks_is_told_and_nothing_else() {
+        let now = Timestamp::from_secs(10_000);
+        let (kim, lee) = (PrincipalId::User(UserId::generate()), PrincipalId::User(UserId::generate()));
+        let fence = Change::Fence(Fence { version: 7, at: now });
+        let mut known = Known::default();
+        let all = [ended(now), state(&kim, 20, 20), state(&lee, 30, 0), fence];
+        known.learn(&all, at(100));
+        assert!(known.missing_from(&all, at(101)).is_empty());
+        assert_eq!(counts(&known.missing_from(&[], at(101))), (1, 2, true));
+        // A floor that is lower, and a version that is.
+        let older = [all[0].clone(), state(&kim, 21, 10), state(&lee, 29, 0), all[3].clone()];
+        assert_eq!(counts(&known.missing_from(&older, at(101))), (0, 2, false));
+    }
+
+    /// Told all again after half an hour, as with every new connection, a server does not take what is purged for lost.
+    #[test]
+    fn what_is_too_old_to_be_told_is_not_missed() {
+        let now = Timestamp::from_secs(100_000);
+        let mut known = Known::default();
+        known.learn_all(&[ended(now - Duration::from_mins(50))], now, at(0));
+        known.learn(&[ended(now)], at(0));
+        assert_eq!(counts(&known.missing_from(&[], at(15 * 60))), (2, 0, false));
+        assert_eq!(counts(&known.missing_from(&[], at(30 * 60))), (1, 0, false));
+    }
+
+    /// The server that takes over is an hour and a half ahead.
+    #[test]
+    fn a_clock_that_is_ahead_makes_nothing_forgotten() {
+        let now = Timestamp::from_secs(100_000);
+        let mut known = Known::default();
+        known.learn(&[ended(now)], at(0));
+        known.learn_all(&[ended(now + Duration::from_mins(90))], now + Duration::from_mins(90), at(5));
+        assert_eq!(counts(&known.missing_from(&[], at(5))), (2, 0, false));
+    }
+}

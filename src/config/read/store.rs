@@ -50,7 +50,7 @@ fn postgres(section: &mut Section<'_>, profile: Profile) -> Postgres {
     });
     let meaning = "connections at most, beside two for the feed";
     section.number("pool_size", meaning, &POOL_SIZE, &mut out.pool_size);
-    let meaning = "whether a pooler in transaction mode stands between; the feed then polls";
+    let meaning = "whether a pooler in transaction mode stands between; the feed then polls, twice as often";
     section.flag("pooler", meaning, &mut out.pooler);
     let meaning = "bring the tables up to date at the start; on in development";
     section.flag("migrate", meaning, &mut out.migrate);

@@ -151,6 +151,28 @@ fn a_revision_is_reached_by_number_or_by_time() {
     assert!(!fixture.verifier.reached(&Revision { id: i64::MAX, at: Timestamp::MAX }));
 }
 
+/// For Refresh, whose store may have been thrown back.
+#[test]
+fn what_ended_is_known_with_its_cause() {
+    use crate::domain::standing::EndCause;
+    let fixture = Fixture::new();
+    let exempt = SessionId::generate();
+    let end = |session, epoch| fixture.verifier.end_of(user(), session, epoch).map(|end| end.cause);
+    assert_eq!(end(session(), 0), None);
+    fixture.learn(&[ended(session())]);
+    assert_eq!((end(session(), i64::MAX), end(exempt, 0)), (Some(EndCause::Logout), None));
+    fixture.learn(&[floor(101, Some(exempt))]);
+    let other = SessionId::generate();
+    assert_eq!((end(other, 100), end(other, 101)), (Some(Floor::NONE.cause), None));
+    assert_eq!(end(exempt, 100), None);
+    fixture.learn(&[Change::Fence(Fence { version: 200, at: NOW })]);
+    assert_eq!((end(exempt, 199), end(exempt, 200)), (Some(EndCause::EndedForAll), None));
+    assert_eq!(
+        fixture.verifier.end_of(UserId::generate(), other, 199).map(|end| end.cause),
+        Some(EndCause::EndedForAll)
+    );
+}
+
 #[test]
 fn a_reload_forgets_nothing_before_its_time() {
     let mut fixture = Fixture::new();

@@ -4,6 +4,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use postern::store::{PostgresSettings, Store};
+use postern_rig::postgres::Postgres;
 use rustix::process::Signal;
 
 use super::{DONE, Outcome, Person, REFUSED, Served, command, finish, folder};
@@ -157,6 +159,22 @@ fn settings_are_checked_without_a_server() {
     std::fs::write(site.path("data/postern.db"), "not a database, and long enough to be looked at. ".repeat(9))
         .unwrap();
     site.run(&["config", "check"]).ends_with(REFUSED).complains("is not a database");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_says_that_nothing_stands_by() {
+    let url = Postgres::shared().create_database();
+    let settings = PostgresSettings { url: url.as_str().into(), pool_size: 1, pooler: false };
+    Store::migrate(&settings).await.unwrap();
+    let site = Site::new();
+    site.secret("postgres-url", &url);
+    let file = format!("store.postgres.url.file={}", site.path("postgres-url").display());
+    let check = |more: &[&str]| site.run(&[&["config", "check", "--set", &file], more].concat()).ends_with(DONE);
+    let told = "has no synchronous standby: a fail-over may forget a revocation that was acknowledged";
+    check(&[]).says(told);
+    let json: serde_json::Value = serde_json::from_str(&check(&["--json"]).stdout).unwrap();
+    let warning = json["warnings"].as_array().unwrap().iter().find(|warning| warning["wrong"] == told).unwrap();
+    assert_eq!((&warning["key"], &warning["source"]), (&"store.postgres.url".into(), &"command line".into()));
 }
 
 #[test]

@@ -17,8 +17,8 @@ use crate::backstage;
 use crate::people::{add_user, disable, kim, sign_in};
 use crate::support::{Admin, PASSWORD, Server, everywhere, reason, verdict};
 
-const LANES: usize = 8;
-const STEPS: usize = 25;
+const LANES: usize = 5;
+const STEPS: usize = 40;
 /// What is promised.
 const BOUND: Duration = Duration::from_secs(1);
 
