@@ -132,8 +132,8 @@ impl Place {
             Ok(_running) => panic!("it started"),
             Err(refused) => {
                 assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-                // Before it was refused, it may have warned of the engines that it found.
-                let is_told = |line: &&str| !(line.starts_with('{') && line.contains(r#""level":"WARN""#));
+                // Before it was refused, it may have told of the engines that it found.
+                let is_told = |line: &&str| !line.starts_with('{') || line.contains(r#""level":"ERROR""#);
                 let lines: Vec<_> = refused.stderr.lines().filter(is_told).collect();
                 let is_clear = lines.first().is_some_and(|line| line.starts_with("error: "))
                     && lines.iter().skip(1).all(|line| line.starts_with("  "))
