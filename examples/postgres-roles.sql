@@ -1,7 +1,7 @@
 -- Roles and rights on PostgreSQL: `postern_owner` makes the tables, `postern` serves and can do no more than read and write
 -- rows. Whoever breaks into the service then finds no way to change tables, to read files or to run programs.
 --
--- Run it with psql as a superuser, once before the first `postern migrate` and once after it; it may be repeated at any time:
+-- Run it with psql as a superuser, before the first `postern migrate`; it may be repeated at any time:
 --
 --     psql -v ON_ERROR_STOP=1 -f postgres-roles.sql postgres
 --
@@ -11,6 +11,7 @@
 --     url = { file = "…" }          # postgres://postern:…@host/postern?sslmode=verify-full
 --     migrate_url = { file = "…" }  # postgres://postern_owner:…@host/postern?sslmode=verify-full
 --
+-- What the service may do with the tables, `postern migrate --grant-to postern` says, when it has made them.
 -- Another name of the database: -v database=NAME.
 \if :{?database}
 \else
@@ -27,14 +28,7 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
 REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"database" TO postern;
 
--- Tables are made by the owner; the service uses them, also those of later versions.
+-- Tables are made by the owner alone.
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO postern_owner;
 GRANT USAGE ON SCHEMA public TO postern;
-ALTER DEFAULT PRIVILEGES FOR ROLE postern_owner IN SCHEMA public
-    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO postern;
-
--- The history of the tables is not the service's to write, and what was audited stays as it is.
-SELECT 'REVOKE INSERT, UPDATE, DELETE ON _sqlx_migrations FROM postern'
-WHERE to_regclass('public._sqlx_migrations') IS NOT NULL \gexec
-SELECT 'REVOKE UPDATE, DELETE ON audit FROM postern' WHERE to_regclass('public.audit') IS NOT NULL \gexec

@@ -26,7 +26,8 @@ use crate::store::{FeedRead, Loaded, NewUser, PostgresSettings, Store};
 pub(crate) enum Engine {
     Sqlite,
     Postgres,
-    /// PostgreSQL as the role that serves, which may make no tables: `examples/postgres-roles.sql`.
+    /// PostgreSQL as the role that serves, which may make no tables: `examples/postgres-roles.sql` and
+    /// [`Store::migrate_and_grant`].
     Limited,
     /// PostgreSQL behind a pooler, which gives each transaction whatever connection is free.
     Pooled,
@@ -288,8 +289,8 @@ pub(super) async fn limited_database() -> &'static str {
             let server = Postgres::shared();
             server.psql("postgres", ROLES);
             let url = server.url("postern");
-            Store::migrate(&settings(&url.replace("postgres@", "postern_owner@"))).await.unwrap();
-            server.psql("postgres", ROLES);
+            let owner = settings(&url.replace("postgres@", "postern_owner@"));
+            Store::migrate_and_grant(&owner, Some("postern")).await.unwrap();
             url
         })
         .await
