@@ -176,8 +176,12 @@ impl Auth {
                 self.ended(&stored.session, end)
             }
             // Anybody could otherwise fill the store and every verifier with ids that never were. The asker's own
-            // token proves that this one was.
-            Ok(Found::Absent) if !is_current => return self.nothing_ended().await,
+            // token proves that this one was, and whoever may end those of others is believed: an access token of a
+            // session that the vault lost still counts, and a backup of the vault may bring the session back.
+            Ok(Found::Absent) if is_own && !is_current => return self.nothing_ended().await,
+            Ok(Found::Absent) if !is_own && self.store.standing(user, id).await?.owner.is_none() => {
+                return self.nothing_ended().await;
+            }
             Ok(Found::Absent | Found::Unreadable(_)) | Err(VaultError::Unavailable { .. }) => {
                 self.ended_unseen(user, id, end)
             }

@@ -264,7 +264,7 @@ async fn sessions_that_ended_by_time_or_floor_are_listed_with_their_reason_too()
 async fn a_session_that_the_vault_lost_is_lost_and_not_called_anything_worse() {
     let server = Server::quick().await;
     let mut database = server.database().await;
-    let (_, lost) = kim(&server).await;
+    let (id, lost) = kim(&server).await;
     let current = sign_in(&server).await;
     database.lose_record(&lost.session_id).await;
     assert_eq!(cause(&server, &lost.refresh_token).await, "LOST");
@@ -275,6 +275,20 @@ async fn a_session_that_the_vault_lost_is_lost_and_not_called_anything_worse() {
     assert_eq!(end(&server, &lost.access_token, &lost.session_id).await.unwrap().ended_count, 1);
     assert_eq!(decided(&server, &lost.access_token).await, DEAD);
     assert_eq!(cause(&server, &lost.refresh_token).await, "LOGOUT");
+    // An administrator is believed: its access tokens would count on, and a backup may bring it back.
+    let lost = sign_in(&server).await;
+    database.lose_record(&lost.session_id).await;
+    let ask = pb::RevokeRequest {
+        access_token: server.login_admin().await.access_token,
+        target: Some(pb::revoke_request::Target::SessionId(lost.session_id.clone())),
+        user_id: id.to_string(),
+        ..Default::default()
+    };
+    for count in [1, 0] {
+        assert_eq!(server.client().revoke(ask.clone()).await.unwrap().into_inner().ended_count, count);
+    }
+    assert_eq!(decided(&server, &lost.access_token).await, DEAD);
+    assert_eq!(cause(&server, &lost.refresh_token).await, "ENDED_BY_ADMIN");
 }
 
 #[tokio::test(flavor = "multi_thread")]
