@@ -275,6 +275,8 @@ pub(super) fn options(settings: &PostgresSettings) -> Result<PgConnectOptions, C
     let mut options = PgConnectOptions::from_str(url)
         .map_err(|_quotes_the_url| unusable("write postgres://user:password@host:5432/database"))?
         .application_name("postern")
+        // Nothing here is a float, and a pooler refuses what it does not know.
+        .extra_float_digits(None)
         .disable_statement_logging();
     // Whoever says nothing of TLS has it, except to their own machine: the driver's own way falls back to clear text.
     if !url.contains("sslmode=") && options.get_socket().is_none() && !is_loopback(options.get_host()) {

@@ -68,8 +68,7 @@ impl PgBouncer {
     }
 }
 
-/// Of two lines for the same setting, the later one holds. Drivers send `extra_float_digits` when they connect, which
-/// PgBouncer refuses unless it is told to ignore it.
+/// Of two lines for the same setting, the later one holds.
 fn configuration(port: u16, server: u16, settings: &[(&str, &str)]) -> String {
     let mut lines = format!(
         "[databases]
@@ -82,7 +81,6 @@ auth_type = any
 pool_mode = transaction
 max_client_conn = 500
 server_tls_sslmode = prefer
-ignore_startup_parameters = extra_float_digits
 "
     );
     for (setting, value) in settings {
