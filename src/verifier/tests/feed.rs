@@ -151,6 +151,17 @@ fn a_revision_is_reached_by_number_or_by_time() {
     assert!(!fixture.verifier.reached(&Revision { id: i64::MAX, at: Timestamp::MAX }));
 }
 
+/// Row 50: whoever has ten thousand sessions, one change ends them all.
+#[test]
+fn one_change_ends_ten_thousand_sessions() {
+    let fixture = Fixture::new();
+    let token = |_| fixture.forge.token(&fixture.claims().with("sid", format!("\"{}\"", SessionId::generate())));
+    let tokens: Vec<String> = (0..10_000).map(token).collect();
+    assert!(tokens.iter().all(|token| fixture.accepts(token)));
+    fixture.learn(&[floor(101, None)]);
+    assert!(tokens.iter().all(|token| fixture.fault(token) == TokenFault::Revoked));
+}
+
 /// For Refresh, whose store may have been thrown back.
 #[test]
 fn what_ended_is_known_with_its_cause() {
