@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use postern::app::{App, FirstPassword};
+use postern::clock::Clock;
 use tonic::Code;
 
 use super::contract::Away;
 use super::engines::{Engines, Way};
 use crate::binary::Place;
+use crate::engines::Home;
 use crate::people::add_user;
 use crate::support::{PASSWORD, Server, reason};
 
@@ -47,4 +50,21 @@ async fn a_server_waits_for_postgres_and_says_so() {
     let server = place.try_start(command).await.unwrap();
     assert!(server.terminate().await.success());
     drop(meanwhile.join().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_does_not_wait_for_ever() {
+    let mut engines = Engines::start(false);
+    engines.leave(Away::Postgres, Way::Refused);
+    let (home, clock) = (Home::new(), Clock::default());
+    let mut config = home.config();
+    engines.settings()(&mut config);
+    let start = App::start(config, clock.clone(), FirstPassword::Show);
+    let time_passes = async {
+        tokio::time::sleep(OFTEN).await;
+        clock.advance(Duration::from_secs(31));
+    };
+    let (started, ()) = tokio::join!(start, time_passes);
+    let Err(why) = started else { panic!("it started") };
+    assert!(why.to_string().contains("store.postgres.url"), "{why}");
 }
