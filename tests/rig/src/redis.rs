@@ -137,10 +137,7 @@ impl Redis {
 
     /// A server of the same kind that follows this one, and has all that it has.
     pub fn replica_of(primary: &Self) -> Self {
-        let replica = Self::start_with(
-            primary.flavour,
-            &[&format!("replicaof 127.0.0.1 {}", primary.port), "repl-diskless-sync-delay 0"],
-        );
+        let replica = Self::start_with(primary.flavour, &[&format!("replicaof 127.0.0.1 {}", primary.port)]);
         replica.wait_for_primary();
         replica
     }
@@ -256,7 +253,8 @@ impl Redis {
         let home = self.home.path().display();
         let mut lines = format!("{port}\nbind 127.0.0.1\ndir {home}\n");
         if !self.is_sentinel() {
-            lines += &format!("save \"\"\nappendonly no\ndatabases {DATABASES}\n");
+            // As a primary it would wait 5 s for further replicas before it serves the first.
+            lines += &format!("save \"\"\nappendonly no\ndatabases {DATABASES}\nrepl-diskless-sync-delay 0\n");
         }
         for line in &self.settings {
             lines = lines + line + "\n";
