@@ -1,9 +1,11 @@
 //! Redis and Valkey: single servers, replicas, a cluster, and a primary that sentinels watch.
 
 mod cluster;
+mod reply;
 mod sentinels;
 
 pub use cluster::Cluster;
+pub use reply::Reply;
 pub use sentinels::Sentinels;
 
 use std::path::{Path, PathBuf};
@@ -133,6 +135,14 @@ impl Redis {
             return Ok(said);
         }
         Err(said + String::from_utf8_lossy(&output.stderr).trim_end())
+    }
+
+    /// What the server replies to a command, both as bytes: for names that are no text. Not over TLS.
+    ///
+    /// # Panics
+    /// With what the server said, when it refuses.
+    pub fn call(&self, command: &[impl AsRef<[u8]>]) -> Reply {
+        reply::exchange(self.port, command).unwrap_or_else(|refusal| panic!("the server refuses: {refusal}"))
     }
 
     /// A server of the same kind that follows this one, and has all that it has.
