@@ -2,13 +2,11 @@
 
 mod outage;
 mod rights;
-mod server;
 mod space;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use server::{Cluster, Server, Shared};
+use postern_rig::redis::{Cluster, Flavour, Redis, Reply};
 
 use super::*;
 use crate::clock::Clock;
@@ -17,9 +15,15 @@ use crate::vault::conformance::{Time, conformance};
 /// A vault with its tasks, which end with the value.
 struct Bench<S: Servers> {
     vault: RedisVault,
-    server: Arc<S>,
-    time: Shift<S>,
+    server: S,
+    prefix: String,
     stop: CancellationToken,
+}
+
+impl<S: Servers> Bench<S> {
+    fn time(&self) -> Shift<'_> {
+        Shift { servers: self.server.all(), prefix: &self.prefix }
+    }
 }
 
 impl<S: Servers> Drop for Bench<S> {
@@ -29,58 +33,81 @@ impl<S: Servers> Drop for Bench<S> {
 }
 
 /// A server's clock cannot be moved. What it keeps can: all that ends, ends earlier.
-struct Shift<S> {
-    server: Arc<S>,
-    prefix: String,
+struct Shift<'a> {
+    servers: Vec<&'a Redis>,
+    prefix: &'a str,
 }
 
 trait Servers {
-    fn all(&self) -> Vec<&Server>;
+    /// Each that has keys of its own.
+    fn all(&self) -> Vec<&Redis>;
     fn url(&self) -> String;
 }
 
-impl Servers for Server {
-    fn all(&self) -> Vec<&Server> {
+impl Servers for Redis {
+    fn all(&self) -> Vec<&Redis> {
         vec![self]
     }
 
     fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.url()
     }
 }
 
-impl Servers for Cluster {
-    fn all(&self) -> Vec<&Server> {
-        self.primaries.iter().collect()
+impl Servers for &'static Redis {
+    fn all(&self) -> Vec<&Redis> {
+        vec![self]
     }
 
     fn url(&self) -> String {
-        format!("redis-cluster://127.0.0.1:{}", self.primaries[0].port)
+        Redis::url(self)
     }
 }
 
-impl<S: Servers> Time for Shift<S> {
+/// The shared one, which has no replicas.
+impl Servers for &'static Cluster {
+    fn all(&self) -> Vec<&Redis> {
+        self.nodes().iter().collect()
+    }
+
+    fn url(&self) -> String {
+        url_of_one(self)
+    }
+}
+
+/// Names one node only: the vault has to find the others.
+fn url_of_one(cluster: &Cluster) -> String {
+    format!("redis-cluster://127.0.0.1:{}", cluster.nodes()[0].port())
+}
+
+impl Time for Shift<'_> {
     fn now(&self) -> Timestamp {
         Clock::default().now()
     }
 
     async fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap();
-        for server in self.server.all() {
+        for server in &self.servers {
             let ours = |name: &[u8]| name.starts_with(self.prefix.as_bytes());
-            for (name, left) in server.names().into_iter().filter(|(name, _)| ours(name)) {
-                if server.ask_bytes(&[b"TYPE", &name]).text() == "zset" {
-                    for member in server.ask_bytes(&[b"ZRANGE", &name, b"0", b"-1"]).list() {
-                        server.ask_bytes(&[b"ZINCRBY", &name, format!("-{by}").as_bytes(), &member.bytes()]);
+            for (name, left) in names(server).into_iter().filter(|(name, _)| ours(name)) {
+                if server.call(&[b"TYPE", &*name]).bytes() == b"zset" {
+                    for member in server.call(&[b"ZRANGE", &*name, b"0", b"-1"]).list() {
+                        server.call(&[b"ZINCRBY", &*name, format!("-{by}").as_bytes(), &member.bytes()]);
                     }
                 }
                 // One that has ended already is none; one without an end stays so.
                 if left >= 0 {
-                    server.ask_bytes(&[b"PEXPIRE", &name, (left - by).to_string().as_bytes()]);
+                    server.call(&[b"PEXPIRE", &*name, (left - by).to_string().as_bytes()]);
                 }
             }
         }
     }
+}
+
+/// All names on a server, with the milliseconds they have left.
+fn names(server: &Redis) -> Vec<(Vec<u8>, i64)> {
+    let names = server.call(&["KEYS", "*"]).list().into_iter().map(Reply::bytes);
+    names.map(|name| (name.clone(), server.call(&[b"PTTL", &*name]).number())).collect()
 }
 
 fn settings(url: &str) -> RedisSettings {
@@ -99,16 +126,22 @@ fn open(settings: RedisSettings) -> (RedisVault, CancellationToken) {
     (RedisVault::connect(settings, &TaskTracker::new(), &stop).unwrap(), stop)
 }
 
-async fn bench<S: Servers>(server: Arc<S>) -> Bench<S> {
-    bench_with(Arc::clone(&server), settings(&server.url())).await
+async fn bench<S: Servers>(server: S) -> Bench<S> {
+    let settings = settings(&server.url());
+    bench_with(server, settings).await
 }
 
-async fn bench_with<S: Servers>(server: Arc<S>, settings: RedisSettings) -> Bench<S> {
+async fn bench_with<S: Servers>(server: S, settings: RedisSettings) -> Bench<S> {
     let prefix = settings.prefix.clone();
     let (vault, stop) = open(settings);
-    let bench = Bench { vault, time: Shift { server: Arc::clone(&server), prefix }, server, stop };
+    let bench = Bench { vault, server, prefix, stop };
     tokio::time::timeout(Duration::from_secs(30), bench.vault.connected()).await.unwrap();
     bench
+}
+
+/// With a server of its own.
+async fn alone() -> Bench<Redis> {
+    bench(Redis::start(Flavour::Redis)).await
 }
 
 fn at(kind: Kind, partition: &str, key: &str) -> Slot {
@@ -122,35 +155,29 @@ fn soon() -> Timestamp {
 mod redis {
     use super::*;
 
-    static SERVER: Shared<Server> = Shared::new();
-
-    async fn engine() -> Bench<Server> {
-        bench(SERVER.get(|| Server::start(server::redis(), &[]))).await
+    async fn engine() -> Bench<&'static Redis> {
+        bench(Redis::shared(Flavour::Redis)).await
     }
 
-    conformance![engine() => |bench| (&bench.vault, &bench.time)];
+    conformance![engine() => |bench| (&bench.vault, &bench.time())];
 }
 
 mod valkey {
     use super::*;
 
-    static SERVER: Shared<Server> = Shared::new();
-
-    async fn engine() -> Bench<Server> {
-        bench(SERVER.get(|| Server::start(server::valkey(), &[]))).await
+    async fn engine() -> Bench<&'static Redis> {
+        bench(Redis::shared(Flavour::Valkey)).await
     }
 
-    conformance![engine() => |bench| (&bench.vault, &bench.time)];
+    conformance![engine() => |bench| (&bench.vault, &bench.time())];
 }
 
 mod cluster {
     use super::*;
 
-    static CLUSTER: Shared<Cluster> = Shared::new();
-
-    async fn engine() -> Bench<Cluster> {
-        bench(CLUSTER.get(|| Cluster::start(3, 0))).await
+    async fn engine() -> Bench<&'static Cluster> {
+        bench(Cluster::shared()).await
     }
 
-    conformance![engine() => |bench| (&bench.vault, &bench.time)];
+    conformance![engine() => |bench| (&bench.vault, &bench.time())];
 }

@@ -1,9 +1,11 @@
 //! Redis and Valkey: single servers, replicas, a cluster, and a primary that sentinels watch.
 
 mod cluster;
+mod reply;
 mod sentinels;
 
 pub use cluster::Cluster;
+pub use reply::Reply;
 pub use sentinels::Sentinels;
 
 use std::path::{Path, PathBuf};
@@ -135,12 +137,17 @@ impl Redis {
         Err(said + String::from_utf8_lossy(&output.stderr).trim_end())
     }
 
+    /// What the server replies to a command, both as bytes: for names that are no text. Not over TLS.
+    ///
+    /// # Panics
+    /// With what the server said, when it refuses.
+    pub fn call(&self, command: &[impl AsRef<[u8]>]) -> Reply {
+        reply::exchange(self.port, command).unwrap_or_else(|refusal| panic!("the server refuses: {refusal}"))
+    }
+
     /// A server of the same kind that follows this one, and has all that it has.
     pub fn replica_of(primary: &Self) -> Self {
-        let replica = Self::start_with(
-            primary.flavour,
-            &[&format!("replicaof 127.0.0.1 {}", primary.port), "repl-diskless-sync-delay 0"],
-        );
+        let replica = Self::start_with(primary.flavour, &[&format!("replicaof 127.0.0.1 {}", primary.port)]);
         replica.wait_for_primary();
         replica
     }
@@ -256,7 +263,8 @@ impl Redis {
         let home = self.home.path().display();
         let mut lines = format!("{port}\nbind 127.0.0.1\ndir {home}\n");
         if !self.is_sentinel() {
-            lines += &format!("save \"\"\nappendonly no\ndatabases {DATABASES}\n");
+            // As a primary it would wait 5 s for further replicas before it serves the first.
+            lines += &format!("save \"\"\nappendonly no\ndatabases {DATABASES}\nrepl-diskless-sync-delay 0\n");
         }
         for line in &self.settings {
             lines = lines + line + "\n";

@@ -3,7 +3,8 @@
 
 use std::time::Instant;
 
-use super::server::{self, Server, until};
+use postern_rig::wait_until;
+
 use super::*;
 
 /// What the outage contract promises for a refusal; ours comes half a second before.
@@ -11,10 +12,6 @@ const BOUND: Duration = Duration::from_secs(2);
 /// Less than a step may take: nobody has waited for an answer.
 const AT_ONCE: Duration = Duration::from_millis(900);
 const LONG: Duration = Duration::from_secs(30);
-
-async fn alone() -> Bench<Server> {
-    bench(Arc::new(Server::start(server::redis(), &[]))).await
-}
 
 /// Each step, and how long the longest took.
 #[expect(clippy::disallowed_methods, reason = "measures the test")]
@@ -60,46 +57,46 @@ async fn notices(vault: &RedisVault) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_starts_while_redis_is_away_and_connects_when_it_comes() {
-    let server = Server::start(server::redis(), &[]);
+    let mut server = Redis::start(Flavour::Redis);
     server.kill();
     let (vault, stop) = open(settings(&server.url()));
     assert!(!vault.is_connected());
     assert!(all_unavailable(&vault).await < BOUND);
-    server.restart();
+    server.start_again();
     works_again(&vault).await;
     stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_is_missed_at_once_and_met_again() {
-    let bench = alone().await;
+    let mut bench = alone().await;
     let slot = at(Kind::Session, "p", "k");
     bench.vault.insert(&slot, b"x", soon()).await.unwrap();
     bench.server.kill();
     assert!(all_unavailable(&bench.vault).await < BOUND);
     notices(&bench.vault).await;
     assert!(all_unavailable(&bench.vault).await < AT_ONCE, "without a connection nobody waits");
-    bench.server.restart();
+    bench.server.start_again();
     works_again(&bench.vault).await;
     assert_eq!(bench.vault.get(&slot).await.unwrap(), None, "it forgot, and says so");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_falls_silent_is_not_waited_for() {
-    let bench = alone().await;
-    bench.server.signal("STOP");
+    let mut bench = alone().await;
+    bench.server.pause();
     assert!(all_unavailable(&bench.vault).await < BOUND);
     notices(&bench.vault).await;
     assert!(all_unavailable(&bench.vault).await < AT_ONCE, "it is known to be silent");
-    bench.server.signal("CONT");
+    bench.server.resume();
     works_again(&bench.vault).await;
 }
 
 /// Writing on must not make a silent connection look alive, nor hang once the peer's buffers are full.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_into_silence_ends_in_time() {
-    let bench = alone().await;
-    bench.server.signal("STOP");
+    let mut bench = alone().await;
+    bench.server.pause();
     let large = vec![0; 200_000];
     let tasks: tokio::task::JoinSet<()> = (0..200)
         .map(|number: u32| {
@@ -112,22 +109,22 @@ async fn a_storm_into_silence_ends_in_time() {
         .collect();
     tokio::time::timeout(LONG, tasks.join_all()).await.unwrap();
     notices(&bench.vault).await;
-    bench.server.signal("CONT");
+    bench.server.resume();
     works_again(&bench.vault).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_in_flight_is_not_sent_again() {
-    let bench = alone().await;
+    let mut bench = alone().await;
     let slot = at(Kind::Challenge, "p", "k");
     bench.vault.insert(&slot, b"x", soon()).await.unwrap();
-    bench.server.signal("STOP");
+    bench.server.pause();
     assert!(bench.vault.take(&slot).await.is_err());
     notices(&bench.vault).await;
-    bench.server.signal("CONT");
+    bench.server.resume();
     works_again(&bench.vault).await;
     // The server may have found it in its buffer when it woke, once.
-    let statistics = bench.server.ask(&["INFO", "commandstats"]).text();
+    let statistics = bench.server.cli(&["INFO", "commandstats"]);
     let takes = statistics.lines().find(|line| line.starts_with("cmdstat_getdel:"));
     assert!(takes.is_none_or(|line| line.contains("calls=1,")), "{takes:?}");
 }
@@ -137,12 +134,12 @@ async fn a_primary_that_became_a_replica_is_not_used_not_even_to_read() {
     let bench = alone().await;
     let slot = at(Kind::Session, "p", "k");
     bench.vault.insert(&slot, b"x", soon()).await.unwrap();
-    let nobody = server::free_port().to_string();
-    bench.server.ask(&["REPLICAOF", "127.0.0.1", &nobody]);
+    let nobody = postern_rig::port().to_string();
+    bench.server.cli(&["REPLICAOF", "127.0.0.1", &nobody]);
     assert!(bench.vault.swap(&slot, b"x", b"y", soon()).await.is_err());
     notices(&bench.vault).await;
     assert!(bench.vault.get(&slot).await.is_err());
-    bench.server.ask(&["REPLICAOF", "NO", "ONE"]);
+    bench.server.cli(&["REPLICAOF", "NO", "ONE"]);
     works_again(&bench.vault).await;
     assert_eq!(bench.vault.get(&slot).await.unwrap().unwrap(), b"x");
 }
@@ -153,80 +150,71 @@ async fn a_full_server_and_one_without_replicas_refuse_writes_only() {
     let slot = at(Kind::Session, "p", "k");
     bench.vault.insert(&slot, b"x", soon()).await.unwrap();
     for (setting, bad, good) in [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")] {
-        bench.server.ask(&["CONFIG", "SET", setting, bad]);
+        bench.server.cli(&["CONFIG", "SET", setting, bad]);
         assert!(bench.vault.insert(&at(Kind::Session, "p", "new"), b"x", soon()).await.is_err(), "{setting}");
         assert!(bench.vault.swap(&slot, b"x", b"y", soon()).await.is_err(), "{setting}");
         assert_eq!(bench.vault.get(&slot).await.unwrap().unwrap(), b"x", "{setting}");
-        bench.server.ask(&["CONFIG", "SET", setting, good]);
+        bench.server.cli(&["CONFIG", "SET", setting, good]);
         works_again(&bench.vault).await;
     }
 }
 
-fn replica_of(primary: &Server) -> Server {
-    let line = format!("replicaof 127.0.0.1 {}", primary.port);
-    let replica = Server::start(server::redis(), &[&line]);
-    until(|| replica.ask(&["INFO", "replication"]).text().contains("master_link_status:up"));
-    until(|| primary.ask(&["INFO", "replication"]).text().contains("state=online"));
-    replica
-}
-
-fn waits(server: &Server) -> u32 {
-    let statistics = server.ask(&["INFO", "commandstats"]).text();
+fn waits(server: &Redis) -> u32 {
+    let statistics = server.cli(&["INFO", "commandstats"]);
     let line = statistics.lines().find(|line| line.starts_with("cmdstat_wait:"));
     line.map_or(0, |line| line.split(['=', ',']).nth(1).unwrap().parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_is_waited_for_where_there_is_one_and_left_alone_when_it_lags() {
-    let server = Arc::new(Server::start(server::redis(), &["repl-diskless-sync-delay 0"]));
-    let bench = bench(Arc::clone(&server)).await;
+    let bench = alone().await;
     let one = |number: u32| at(Kind::Session, "p", &number.to_string());
     bench.vault.insert(&one(0), b"x", soon()).await.unwrap();
-    assert_eq!(waits(&server), 0, "nobody to wait for");
+    assert_eq!(waits(&bench.server), 0, "nobody to wait for");
 
-    let replica = replica_of(&server);
+    let mut replica = Redis::replica_of(&bench.server);
     let known = || bench.vault.waiting_link.live().is_ok_and(|live| live.replicas == 1);
-    tokio::task::block_in_place(|| until(known));
+    tokio::task::block_in_place(|| wait_until("the vault knows the replica", known));
     bench.vault.insert(&one(1), b"x", soon()).await.unwrap();
     bench.vault.take(&one(1)).await.unwrap();
-    assert_eq!(waits(&server), 2);
+    assert_eq!(waits(&bench.server), 2);
     bench.vault.swap(&one(0), b"x", b"y", soon()).await.unwrap();
-    assert_eq!(waits(&server), 2, "a refresh waits for nobody");
-    assert!(replica.ask(&["DBSIZE"]).number() > 0);
+    assert_eq!(waits(&bench.server), 2, "a refresh waits for nobody");
+    assert!(replica.call(&["DBSIZE"]).number() > 0);
 
-    replica.signal("STOP");
+    replica.pause();
     for number in 2..10 {
         assert!(bench.vault.insert(&one(number), b"x", soon()).await.unwrap());
     }
-    assert_eq!(waits(&server), 3, "the first one waited in vain, the others did not");
-    replica.signal("CONT");
+    assert_eq!(waits(&bench.server), 3, "the first one waited in vain, the others did not");
+    replica.resume();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sentinels_know_where_the_primary_is_now() {
-    let primary = Server::start(server::redis(), &["repl-diskless-sync-delay 0"]);
-    let replica = replica_of(&primary);
-    let monitor = format!("sentinel monitor auth 127.0.0.1 {} 1", primary.port);
+    let mut primary = Redis::start(Flavour::Redis);
+    let replica = Redis::replica_of(&primary);
+    let monitor = format!("sentinel monitor auth 127.0.0.1 {} 1", primary.port());
     let lines = [monitor.as_str(), "sentinel down-after-milliseconds auth 500", "sentinel failover-timeout auth 2000"];
-    let sentinel = Server::start_sentinel(&lines);
-    until(|| sentinel.ask(&["SENTINEL", "REPLICAS", "auth"]).list().len() == 1);
+    let sentinel = Redis::start_with(Flavour::Redis, &lines);
+    wait_until("the sentinel knows the replica", || sentinel.call(&["SENTINEL", "REPLICAS", "auth"]).list().len() == 1);
     // One that takes connections and says nothing must not be asked for ever.
-    let silent = Server::start(server::redis(), &[]);
-    silent.signal("STOP");
+    let mut silent = Redis::start(Flavour::Redis);
+    silent.pause();
 
-    let url = format!("redis-sentinel://127.0.0.1:{},127.0.0.1:{}/auth", silent.port, sentinel.port);
+    let url = format!("redis-sentinel://127.0.0.1:{},127.0.0.1:{}/auth", silent.port(), sentinel.port());
     let (vault, stop) = open(settings(&url));
     works_again(&vault).await;
     primary.kill();
     works_again(&vault).await;
-    assert_eq!(replica.ask(&["ROLE"]).list()[0].text(), "master");
+    assert_eq!(replica.call(&["ROLE"]).list().remove(0).bytes(), b"master");
     stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_followed_through_a_fail_over_and_a_move() {
-    let cluster = Cluster::start(3, 1);
-    let (vault, stop) = open(settings(&cluster.url()));
+    let mut cluster = Cluster::start(3, 1);
+    let (vault, stop) = open(settings(&url_of_one(&cluster)));
     works_again(&vault).await;
     let slots: Vec<Slot> = (0..60).map(|number| at(Kind::Session, &format!("u{number}"), "k")).collect();
     for slot in &slots {
@@ -234,19 +222,19 @@ async fn a_cluster_is_followed_through_a_fail_over_and_a_move() {
     }
 
     // One by one, slots go to another node.
-    let (from, to) = (&cluster.primaries[0], &cluster.primaries[1]);
-    let (from_id, to_id) = (from.ask(&["CLUSTER", "MYID"]).text(), to.ask(&["CLUSTER", "MYID"]).text());
+    let (from, to) = (&cluster.nodes()[0], &cluster.nodes()[1]);
+    let (from_id, to_id) = (from.cli(&["CLUSTER", "MYID"]), to.cli(&["CLUSTER", "MYID"]));
     let of = |slot: &Slot| slot_of(&vault.keys.value(slot)).to_string();
     let moved: Vec<&Slot> = slots.iter().filter(|slot| slot_of(&vault.keys.value(slot)) < 16_384 / 3).collect();
     assert!(moved.len() > 2);
     for slot in &moved {
-        to.ask(&["CLUSTER", "SETSLOT", &of(slot), "IMPORTING", &from_id]);
-        from.ask(&["CLUSTER", "SETSLOT", &of(slot), "MIGRATING", &to_id]);
-        let names = from.ask(&["CLUSTER", "GETKEYSINSLOT", &of(slot), "100"]).list();
+        to.cli(&["CLUSTER", "SETSLOT", &of(slot), "IMPORTING", &from_id]);
+        from.cli(&["CLUSTER", "SETSLOT", &of(slot), "MIGRATING", &to_id]);
+        let names = from.call(&["CLUSTER", "GETKEYSINSLOT", &of(slot), "100"]).list();
         for name in names {
-            let moving: [&[u8]; 6] =
-                [b"MIGRATE", b"127.0.0.1", to.port.to_string().leak().as_bytes(), &name.bytes(), b"0", b"5000"];
-            assert_eq!(from.ask_bytes(&moving).text(), "OK");
+            let (port, name) = (to.port().to_string(), name.bytes());
+            let moving: [&[u8]; 6] = [b"MIGRATE", b"127.0.0.1", port.as_bytes(), &name, b"0", b"5000"];
+            assert_eq!(from.call(&moving).bytes(), b"OK");
         }
         // In the middle of a move it may fail, but no answer may be another's.
         let both = tokio::join!(vault.get(slot), vault.get(&slots[0]));
@@ -254,7 +242,7 @@ async fn a_cluster_is_followed_through_a_fail_over_and_a_move() {
             assert!(found.is_err() || found.unwrap().unwrap() == b"x");
         }
         for node in [to, from] {
-            node.ask(&["CLUSTER", "SETSLOT", &of(slot), "NODE", &to_id]);
+            node.cli(&["CLUSTER", "SETSLOT", &of(slot), "NODE", &to_id]);
         }
         // A redirected swap has done nothing, so it can be tried until all nodes have heard.
         let swapped = async {
@@ -269,7 +257,7 @@ async fn a_cluster_is_followed_through_a_fail_over_and_a_move() {
         assert_eq!(swapped, Swap::Swapped);
     }
 
-    cluster.primaries[0].kill();
+    cluster.nodes_mut()[0].kill();
     for slot in &slots {
         let found = async {
             loop {

@@ -1,8 +1,9 @@
 //! As whom, and with whom: the rights that are enough, and certificates that are not.
 
+use std::path::Path;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use super::server::{self, Reply, Server};
 use super::*;
 use crate::vault::redis::inspect::Engine;
 
@@ -10,17 +11,22 @@ const ZEROS: &str = "00000000000000000000000000000000000000000000000000000000000
 /// SHA-256 of `secret`.
 const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
+/// As the user of the test itself.
+const AS_TEST: [&str; 4] = ["--user", "test", "--pass", "test"];
+
 /// A server with the users of the example, and one for the test itself.
-fn guarded(binary: std::path::PathBuf) -> Server {
+fn guarded(flavour: Flavour) -> Redis {
     let example = include_str!("../../../../examples/redis-users.acl");
     assert!(example.contains(ZEROS));
     let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users.acl");
     let users = format!("{}\nuser test on >test ~* &* +@all\n", example.trim().replace(ZEROS, SECRET));
-    std::fs::write(folder.path().join("users.acl"), users).unwrap();
-    Server::start_in(binary, folder, &["aclfile DIR/users.acl"]).logged_in("test", "test")
+    std::fs::write(&file, users).unwrap();
+    // The server reads the file as it starts, and never again.
+    Redis::start_with(flavour, &[&format!("aclfile {}", file.display())])
 }
 
-fn guarded_settings(server: &Server) -> RedisSettings {
+fn guarded_settings(server: &Redis) -> RedisSettings {
     RedisSettings {
         username: Some("postern".into()),
         password: Some("secret".into()),
@@ -44,8 +50,8 @@ async fn steps(vault: &RedisVault) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rights_of_the_example_are_enough_and_no_more() {
-    for binary in [server::redis(), server::valkey()] {
-        let server = Arc::new(guarded(binary));
+    for flavour in [Flavour::Redis, Flavour::Valkey] {
+        let server = guarded(flavour);
         let settings = guarded_settings(&server);
         let bench = bench_with(server, settings).await;
         steps(&bench.vault).await;
@@ -80,13 +86,13 @@ async fn the_rights_of_the_example_are_enough_and_no_more() {
             "RANDOMKEY",
             "DUMP postern:s{p}k",
         ] {
-            let told = bench
-                .server
-                .ask(&["ACL", "DRYRUN", "postern"].into_iter().chain(command.split(' ')).collect::<Vec<_>>());
-            assert!(told.text().contains("no permissions"), "{command}: {told:?}");
+            let asked = AS_TEST.into_iter().chain(["ACL", "DRYRUN", "postern"]).chain(command.split(' '));
+            let told = bench.server.cli(&asked.collect::<Vec<_>>());
+            assert!(told.contains("no permissions"), "{command}: {told}");
         }
         // A script of somebody else's has no more rights than its caller.
-        let foreign = bench.server.ask(&["SCRIPT", "LOAD", "return redis.call('GET', 'other')"]).text();
+        let script = ["SCRIPT", "LOAD", "return redis.call('GET', 'other')"];
+        let foreign = bench.server.cli(&[&AS_TEST[..], &script].concat());
         let (link, args) = (&bench.vault.link, vec![foreign.into(), 0.into()]);
         let refused = link.call(Call { name: "EVALSHA", args, to: To::Slot(0) }).await.unwrap_err();
         let words = ["can't access", "No permissions"];
@@ -96,7 +102,7 @@ async fn the_rights_of_the_example_are_enough_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_let_in_is_unavailable() {
-    let server = guarded(server::redis());
+    let server = guarded(Flavour::Redis);
     for (username, password) in [(Some("postern"), Some("wrong")), (None, None), (Some("nobody"), Some("secret"))] {
         let settings = RedisSettings {
             username: username.map(str::to_owned),
@@ -122,7 +128,7 @@ async fn assert_stays_away(settings: RedisSettings) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_are_too_wide_are_told() {
-    let bench = bench(Arc::new(Server::start(server::redis(), &["maxmemory-policy allkeys-lru"]))).await;
+    let bench = bench(Redis::start_with(Flavour::Redis, &["maxmemory-policy allkeys-lru"])).await;
     let facts = bench.vault.inspect().await.unwrap();
     assert!(facts.may_configure && facts.may_read_foreign);
     let grave: Vec<_> = faults(&facts).into_iter().filter(|concern| concern.is_grave).collect();
@@ -135,61 +141,58 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A server that speaks TLS only, under this name.
-fn encrypted(ca: &CertifiedIssuer<'static, KeyPair>, name: &str) -> Server {
-    let folder = tempfile::tempdir().unwrap();
+/// A server that speaks TLS only, under this name. The certificate of its authority lies in the folder.
+fn encrypted(ca: &CertifiedIssuer<'static, KeyPair>, name: &str, folder: &Path) -> Redis {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, ca).unwrap();
-    std::fs::write(folder.path().join("server.crt"), certificate.pem()).unwrap();
-    std::fs::write(folder.path().join("server.key"), key.serialize_pem()).unwrap();
-    std::fs::write(folder.path().join("ca.crt"), ca.pem()).unwrap();
-    let lines = [
-        "tls-port PORT",
-        "tls-cert-file DIR/server.crt",
-        "tls-key-file DIR/server.key",
-        "tls-ca-cert-file DIR/ca.crt",
-        "tls-auth-clients no",
-    ];
-    Server::start_in(server::redis(), folder, &lines)
+    let file = |file: &str, pem: String| {
+        let path = folder.join(file);
+        std::fs::write(&path, pem).unwrap();
+        path
+    };
+    let certificate = file("server.crt", certificate.pem());
+    Redis::start_tls(&certificate, &file("server.key", key.serialize_pem()), &file("ca.crt", ca.pem()))
 }
 
-fn encrypted_settings(server: &Server, ca: &std::path::Path) -> RedisSettings {
-    let url = format!("rediss://localhost:{}", server.port);
+fn encrypted_settings(server: &Redis, ca: &Path) -> RedisSettings {
+    let url = format!("rediss://localhost:{}", server.port());
     RedisSettings { ca: Some(ca.to_owned()), ..settings(&url) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_believed_by_its_authority_and_name_only() {
     let ca = authority();
-    let server = Arc::new(encrypted(&ca, "localhost"));
-    let right = server.path().join("ca.crt");
+    let folder = tempfile::tempdir().unwrap();
+    let server = encrypted(&ca, "localhost", folder.path());
+    let right = folder.path().join("ca.crt");
     let settings_of = encrypted_settings(&server, &right);
-    let bench = bench_with(Arc::clone(&server), settings_of).await;
+    let bench = bench_with(server, settings_of).await;
+    let server = &bench.server;
     steps(&bench.vault).await;
 
-    let stranger = server.path().join("stranger.crt");
+    let stranger = folder.path().join("stranger.crt");
     std::fs::write(&stranger, authority().pem()).unwrap();
-    let told = assert_stays_away(encrypted_settings(&server, &stranger)).await;
+    let told = assert_stays_away(encrypted_settings(server, &stranger)).await;
     assert!(told.contains("InvalidCertificate"), "{told}");
-    let told = assert_stays_away(RedisSettings { ca: None, ..encrypted_settings(&server, &right) }).await;
+    let told = assert_stays_away(RedisSettings { ca: None, ..encrypted_settings(server, &right) }).await;
     assert!(told.contains("InvalidCertificate"), "whom the machine trusts: {told}");
 
-    let misnamed = encrypted(&ca, "redis.postern.dev");
+    let misnamed = encrypted(&ca, "redis.postern.dev", folder.path());
     let told = assert_stays_away(encrypted_settings(&misnamed, &right)).await;
     assert!(told.contains("NotValidForName"), "{told}");
 
     // Neither end falls back to clear text.
-    assert_stays_away(settings(&server.url())).await;
-    let clear = Server::start(server::redis(), &[]);
+    assert_stays_away(settings(&format!("redis://127.0.0.1:{}", server.port()))).await;
+    let clear = Redis::start(Flavour::Redis);
     assert_stays_away(encrypted_settings(&clear, &right)).await;
-    assert_eq!(clear.ask(&["DBSIZE"]), Reply::Number(0));
+    assert_eq!(clear.call(&["DBSIZE"]), Reply::Number(0));
 }
 
 #[test]
 fn a_file_that_vouches_for_nobody_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.crt");
-    let refused = |path: &std::path::Path| {
+    let refused = |path: &Path| {
         let settings = RedisSettings { ca: Some(path.to_owned()), ..settings("rediss://localhost") };
         settings.recipe().err().unwrap().to_string().replace(folder.path().to_str().unwrap(), "DIR")
     };

@@ -1,15 +1,10 @@
 //! What lies in Redis: nothing without an end, nothing outside its partition's slot, and little of it.
 
-use super::server::{self, Server};
 use super::*;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::session::{Device, Predecessor, Seed, Session, TokenScope};
 use crate::vault::seal::Sealer;
 use crate::vault::sessions::Sessions;
-
-async fn alone() -> Bench<Server> {
-    bench(Arc::new(Server::start(server::redis(), &[]))).await
-}
 
 fn text(name: &[u8]) -> String {
     String::from_utf8(name.to_vec()).unwrap()
@@ -32,11 +27,11 @@ async fn everything_ends_and_lies_in_the_slot_of_its_partition() {
             }
         }
     }
-    let names = bench.server.names();
+    let names = names(&bench.server);
     assert_eq!(names.len(), odd.len() * (2 * odd.len() + 1), "values, and an index where there is one");
     for (name, left) in names {
         assert!(left > 0, "{name:?} has no end");
-        assert!(name.starts_with(bench.time.prefix.as_bytes()));
+        assert!(name.starts_with(bench.prefix.as_bytes()));
         let tag = &name[name.iter().position(|byte| *byte == b'{').unwrap()..];
         let tag = &tag[1..tag.iter().position(|byte| *byte == b'}').unwrap()];
         assert!(!tag.is_empty(), "{name:?}");
@@ -64,7 +59,7 @@ async fn what_has_ended_is_freed_at_once_and_leaves_no_trace() {
     bench.vault.insert(&slot, b"one", soon()).await.unwrap();
     assert_eq!(bench.vault.swap(&slot, b"one", b"two", Timestamp::from_secs(5)).await.unwrap(), Swap::Swapped);
     assert_eq!(bench.vault.get(&slot).await.unwrap(), None);
-    assert!(bench.server.names().is_empty(), "{:?}", bench.server.names());
+    assert!(names(&bench.server).is_empty(), "{:?}", names(&bench.server));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,21 +68,21 @@ async fn an_index_holds_what_lives_and_ends_with_it() {
     let (short, long) = (at(Kind::Session, "p", "short"), at(Kind::Session, "p", "long"));
     bench.vault.insert(&short, b"s", soon()).await.unwrap();
     bench.vault.insert(&long, b"l", soon() + Duration::from_mins(9)).await.unwrap();
-    let index = format!("{}S{{!p}}", bench.time.prefix);
-    let members = || bench.server.ask(&["ZRANGE", &index, "0", "-1"]).list().len();
-    let left = || bench.server.ask(&["PTTL", &index]).number();
+    let index = format!("{}S{{!p}}", bench.prefix);
+    let members = || bench.server.call(&["ZRANGE", &index, "0", "-1"]).list().len();
+    let left = || bench.server.call(&["PTTL", &index]).number();
     assert_eq!(members(), 2);
     assert!(left() > 60_000 && left() <= 600_000, "{}", left());
 
-    bench.time.advance(Duration::from_mins(2)).await;
+    bench.time().advance(Duration::from_mins(2)).await;
     let listed = bench.vault.list(Kind::Session, "p").await.unwrap();
     assert_eq!(listed, [("long".to_owned(), b"l".to_vec())]);
     assert_eq!(members(), 1, "pruned when listed");
 
     // An entry whose value is gone, as after a write by hand.
-    bench.server.ask(&["DEL", &format!("{}s{{!p}}!long", bench.time.prefix)]);
+    assert_eq!(bench.server.cli(&["DEL", &format!("{}s{{!p}}!long", bench.prefix)]), "1");
     assert!(bench.vault.list(Kind::Session, "p").await.unwrap().is_empty());
-    assert!(bench.server.names().is_empty());
+    assert!(names(&bench.server).is_empty());
 
     for slot in [&short, &long] {
         bench.vault.insert(slot, b"x", soon()).await.unwrap();
@@ -95,7 +90,7 @@ async fn an_index_holds_what_lives_and_ends_with_it() {
     assert!(bench.vault.remove(&short).await.unwrap());
     assert_eq!(members(), 1);
     assert!(bench.vault.take(&long).await.unwrap().is_some());
-    assert!(bench.server.names().is_empty(), "nothing is left");
+    assert!(names(&bench.server).is_empty(), "nothing is left");
 }
 
 /// A browser's session that has been refreshed a moment ago, with a user agent of 120 bytes.
@@ -132,9 +127,9 @@ async fn a_session_is_small_with_all_its_keys() {
     let sealer = Sealer::new([(1, zeroize::Zeroizing::new([7; 32]))]);
     let sessions = Sessions::new(Arc::new(bench.vault.clone()), sealer);
     assert!(sessions.insert(&session(), Duration::from_hours(24 * 14)).await.unwrap());
-    let names = bench.server.names();
+    let names = names(&bench.server);
     assert_eq!(names.len(), 2, "the record and its user's index");
-    let bytes = |name: &[u8]| bench.server.ask_bytes(&[b"MEMORY", b"USAGE", name]).number();
+    let bytes = |name: &[u8]| bench.server.call(&[b"MEMORY".as_slice(), b"USAGE", name]).number();
     let told: Vec<String> = names.iter().map(|(name, _)| format!("{} {}", bytes(name), text(name))).collect();
     // What a key's end costs is not in it: an entry of 24 bytes and its place of 8.
     let all: i64 = names.iter().map(|(name, _)| bytes(name) + 32).sum();
@@ -142,8 +137,8 @@ async fn a_session_is_small_with_all_its_keys() {
 }
 
 /// A server of its own with the prefix as it is by default.
-async fn bench_with_prefix() -> Bench<Server> {
-    let server = Arc::new(Server::start(server::redis(), &[]));
+async fn bench_with_prefix() -> Bench<Redis> {
+    let server = Redis::start(Flavour::Redis);
     let settings = RedisSettings { prefix: "postern:".to_owned(), ..settings(&server.url()) };
     bench_with(server, settings).await
 }
@@ -153,9 +148,9 @@ async fn a_script_that_the_server_forgot_is_loaded_again() {
     let bench = alone().await;
     let slot = at(Kind::Session, "p", "k");
     for _ in 0..2 {
-        assert_eq!(bench.server.ask(&["SCRIPT", "FLUSH"]).text(), "OK");
+        assert_eq!(bench.server.cli(&["SCRIPT", "FLUSH"]), "OK");
         assert!(bench.vault.insert(&slot, b"one", soon()).await.unwrap());
-        assert_eq!(bench.server.ask(&["SCRIPT", "FLUSH"]).text(), "OK");
+        assert_eq!(bench.server.cli(&["SCRIPT", "FLUSH"]), "OK");
         assert_eq!(bench.vault.swap(&slot, b"one", b"two", soon()).await.unwrap(), Swap::Swapped);
         assert_eq!(bench.vault.take(&slot).await.unwrap().unwrap(), b"two");
     }
@@ -164,7 +159,7 @@ async fn a_script_that_the_server_forgot_is_loaded_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_tasks_share_two_connections() {
     let bench = alone().await;
-    let before = bench.server.ask(&["INFO", "clients"]).text();
+    let before = bench.server.cli(&["INFO", "clients"]);
     let tasks: tokio::task::JoinSet<()> = (0..64)
         .map(|number: u32| {
             let vault = bench.vault.clone();
@@ -178,5 +173,5 @@ async fn many_tasks_share_two_connections() {
     tasks.join_all().await;
     let connected = |text: &str| text.lines().find(|line| line.starts_with("connected_clients:")).unwrap().to_owned();
     assert_eq!(connected(&before), "connected_clients:3", "ours, and who asks");
-    assert_eq!(connected(&bench.server.ask(&["INFO", "clients"]).text()), "connected_clients:3");
+    assert_eq!(connected(&bench.server.cli(&["INFO", "clients"])), "connected_clients:3");
 }

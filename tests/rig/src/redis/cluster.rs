@@ -6,12 +6,11 @@ use std::sync::OnceLock;
 use super::{Flavour, Redis, cli};
 use crate::{tail, wait_until};
 
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 4] = [
     "cluster-enabled yes",
     "cluster-node-timeout 1000",
     // However long a replica has heard nothing, it may take over.
     "cluster-replica-validity-factor 0",
-    "repl-diskless-sync-delay 0",
     "cluster-allow-replica-migration no",
 ];
 
