@@ -4,8 +4,11 @@ use serde_json::{Map, Value};
 
 use crate::domain::audit::AuditEvent;
 use crate::domain::id::{ClientId, SessionId};
-use crate::store::engine::{Connection, query};
-use crate::store::{Store, StoreError};
+use crate::store::engine::{Connection, Query, Row, built_rows};
+use crate::store::{Store, StoreError, sql};
+
+/// A statement has room for some thousand parameters.
+const ROWS_IN_ONE_STATEMENT: usize = 256;
 
 impl Store {
     /// Writes down what happened without a change of its own; changes write theirs in their own transaction.
@@ -15,20 +18,26 @@ impl Store {
         }
         // Out of the line in which changes stand: a storm of sign-ins must not hold up revocations.
         let mut transaction = self.writer.begin_write().await?;
-        for event in events {
-            insert(&mut transaction, event).await?;
-        }
+        insert(&mut transaction, events).await?;
         Ok(transaction.commit().await?)
     }
 }
 
-pub(super) async fn insert(connection: &mut Connection, event: &AuditEvent) -> Result<(), StoreError> {
+/// In one statement for each few hundred, since all of them together have no more time than one call.
+pub(super) async fn insert(connection: &mut Connection, events: &[AuditEvent]) -> Result<(), StoreError> {
     const INSERT: &str = "INSERT INTO audit \
-        (id, time, kind, actor, target, session_id, client, ip_address, request_id, reason, detail) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+        (id, time, kind, actor, target, session_id, client, ip_address, request_id, reason, detail) VALUES ";
+    for events in events.chunks(ROWS_IN_ONE_STATEMENT) {
+        let statement = format!("{INSERT}{}", sql::places(events.len(), 11));
+        events.iter().fold(built_rows(statement), bind).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+fn bind<'q>(query: Query<'q, Row>, event: &'q AuditEvent) -> Query<'q, Row> {
     let detail: Map<String, Value> =
         event.detail.iter().map(|(name, value)| ((*name).to_owned(), Value::String(value.clone()))).collect();
-    query(INSERT)
+    query
         .bind(event.id)
         .bind(event.time.micros())
         .bind(event.kind.name())
@@ -40,9 +49,6 @@ pub(super) async fn insert(connection: &mut Connection, event: &AuditEvent) -> R
         .bind(event.request_id.as_str())
         .bind(event.reason)
         .bind(Value::Object(detail).to_string())
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 #[cfg(test)]

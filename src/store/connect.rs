@@ -1,5 +1,6 @@
 //! Reaching a PostgreSQL server: looking at what is there before anything is written, and the pools.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 use std::str::FromStr as _;
@@ -241,8 +242,9 @@ fn refusal(server: &str, why: sqlx::Error) -> ConnectError {
     let server = server.to_owned();
     // What TLS refuses comes as broken data, and no waiting mends it.
     let is_io = matches!(&why, sqlx::Error::Io(io) if io.kind() != io::ErrorKind::InvalidData);
-    // A server that is starting or stopping says so in words of its own: class 57P.
-    let is_away = why.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code.starts_with("57P"));
+    // A server that is starting or stopping says so in words of its own (class 57P), and so does one that is full (53).
+    let passes = |code: Cow<'_, str>| code.starts_with("57P") || code.starts_with("53");
+    let is_away = why.as_database_error().and_then(DatabaseError::code).is_some_and(passes);
     if is_io || is_away {
         ConnectError::Unreachable { server, source: why.into() }
     } else {
@@ -266,7 +268,10 @@ pub(super) fn options(settings: &PostgresSettings) -> Result<PgConnectOptions, C
     }
     let parameters = behind.split_once('?').map_or("", |(_, parameters)| parameters);
     let name = |parameter: &str| parameter.split(['=', '[', '%']).next().unwrap_or_default().to_owned();
-    if parameters.split('&').map(name).any(|name| !name.is_empty() && !PARAMETERS.contains(&name.as_str())) {
+    if parameters.contains('%')
+        && parameters.split('&').any(|one| one.split('=').next().unwrap_or_default().contains('%'))
+        || parameters.split('&').map(name).any(|name| !name.is_empty() && !PARAMETERS.contains(&name.as_str()))
+    {
         return Err(unusable(
             "behind `?` it may have sslmode, sslrootcert, sslcert, sslkey, host, port, dbname, user, options",
         ));

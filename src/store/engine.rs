@@ -25,8 +25,8 @@ use crate::store::engine::value::{to_postgres, to_sqlite};
 /// that somebody holds for longer than this is an outage, and a transaction that we have lost sight of must not hold up
 /// those of others. All of it in one round trip, and for this transaction alone, since a pooler hands the connection to
 /// others.
-const BEGIN_WRITE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '2s'; \
-    SELECT set_config('synchronous_commit', 'on', true) \
+const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '2s'; SELECT set_config('synchronous_commit', 'on', true) \
     WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 
 /// Connections to one engine. Clones share them.

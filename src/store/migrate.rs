@@ -100,7 +100,8 @@ async fn grant(
         current_schema()::text, EXISTS (SELECT 1 FROM pg_roles WHERE rolname::text = $1 \
             AND has_schema_privilege(oid, current_schema(), 'USAGE'))";
     // Whoever may not grant all of it is answered with a warning only.
-    const GRANTED: &str = "SELECT bool_and(has_table_privilege(r.oid, t.name, p.name)) FROM pg_roles r, \
+    const GRANTED: &str = "SELECT bool_and(has_table_privilege(r.oid, t.name, p.name)) \
+            AND bool_and(has_function_privilege(r.oid, 'clock_micros()', 'EXECUTE')) FROM pg_roles r, \
         unnest($2::text[]) AS t (name), unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (name) \
         WHERE r.rolname::text = $1 AND (t.name <> $3 OR p.name IN ('SELECT', 'INSERT'))";
     let failed = |why: sqlx::Error| judged(settings, server, why.into());
@@ -119,7 +120,7 @@ async fn grant(
     let schema = schema.map(|schema| format!("GRANT USAGE ON SCHEMA {} TO {to}; ", identifier(&schema)));
     let statements = format!(
         "{}GRANT SELECT, INSERT ON {} TO {to}; GRANT UPDATE, DELETE ON {} TO {to}; \
-         GRANT SELECT ON _sqlx_migrations, clock TO {to}",
+         GRANT SELECT ON _sqlx_migrations, clock TO {to}; GRANT EXECUTE ON FUNCTION clock_micros() TO {to}",
         schema.unwrap_or_default(),
         names.join(", "),
         names.iter().copied().filter(|name| *name != AUDIT).collect::<Vec<_>>().join(", ")

@@ -9,6 +9,9 @@ use crate::store::{Store, StoreError, sql};
 /// How long a repeated `request_id` gets the same user.
 const CREATIONS_KEPT: Duration = Duration::from_hours(24);
 
+/// Takes a fraction of the time that a statement has.
+const AT_ONCE: i64 = 2_000;
+
 /// How many rows went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
@@ -25,27 +28,49 @@ impl Store {
     pub async fn purge(&self) -> Result<Purged, StoreError> {
         const NOW: &str = concat!("SELECT ", now!(), " AS now");
         // Not the last row before the window: in a quiet hour it is where all readers stand.
-        const CHANGES: &str = "DELETE FROM changes \
-            WHERE at < $1 AND id < (SELECT max(id) FROM changes WHERE at < $1)";
-        const REVOCATIONS: &str = "DELETE FROM revocations WHERE keep_until < $1";
-        const GENERATION_FLOORS: &str = "DELETE FROM generation_floors WHERE keep_until < $1";
-        const VAULT: &str = "DELETE FROM vault WHERE expires_at < $1";
-        const CREATIONS: &str = "DELETE FROM creations WHERE at < $1";
-        const BINDINGS: &str = "DELETE FROM bindings WHERE expires_at < $1";
+        const CHANGES: &str = "DELETE FROM changes WHERE id IN (SELECT id FROM changes \
+            WHERE at < $1 AND id < (SELECT max(id) FROM changes WHERE at < $1) LIMIT $2)";
+        const REVOCATIONS: &str = "DELETE FROM revocations WHERE (user_id, session_id) IN \
+            (SELECT user_id, session_id FROM revocations WHERE keep_until < $1 LIMIT $2)";
+        const GENERATION_FLOORS: &str = "DELETE FROM generation_floors WHERE session_id IN \
+            (SELECT session_id FROM generation_floors WHERE keep_until < $1 LIMIT $2) AND keep_until < $1";
+        const VAULT: &str = "DELETE FROM vault WHERE (kind, partition, key) IN \
+            (SELECT kind, partition, key FROM vault WHERE expires_at < $1 LIMIT $2) AND expires_at < $1";
+        const CREATIONS: &str = "DELETE FROM creations WHERE request_id IN \
+            (SELECT request_id FROM creations WHERE at < $1 LIMIT $2)";
+        const BINDINGS: &str = "DELETE FROM bindings WHERE (role, tenant, expires_at) IN \
+            (SELECT role, tenant, expires_at FROM bindings WHERE expires_at < $1 LIMIT $2)";
         let row = query(NOW).bind(self.clock.offset_micros()).fetch_one(&self.reader).await?;
         let now = sql::time(&row, "now")?;
-        // Each on its own, so that sign-ins get their turn in between.
-        let delete = async |statement: &'static str, before| -> Result<u64, StoreError> {
-            Ok(query(statement).bind(before).execute(&self.writer).await?.rows_affected())
-        };
+        let recent = (now - RETENTION).micros();
+        // Each as far as it goes: what holds up one must not hold up the others for ever.
+        let changes = self.delete(CHANGES, recent).await;
+        let revocations = self.delete(REVOCATIONS, now.micros()).await;
+        let generation_floors = self.delete(GENERATION_FLOORS, now.micros()).await;
+        let vault = self.delete(VAULT, now.micros()).await;
+        let creations = self.delete(CREATIONS, (now - CREATIONS_KEPT).micros()).await;
+        let bindings = self.delete(BINDINGS, recent).await;
         Ok(Purged {
-            changes: delete(CHANGES, (now - RETENTION).micros()).await?,
-            revocations: delete(REVOCATIONS, now.micros()).await?,
-            generation_floors: delete(GENERATION_FLOORS, now.micros()).await?,
-            vault: delete(VAULT, now.micros()).await?,
-            creations: delete(CREATIONS, (now - CREATIONS_KEPT).micros()).await?,
-            bindings: delete(BINDINGS, (now - RETENTION).micros()).await?,
+            changes: changes?,
+            revocations: revocations?,
+            generation_floors: generation_floors?,
+            vault: vault?,
+            creations: creations?,
+            bindings: bindings?,
         })
+    }
+
+    /// Some at a time, so that each statement ends in time however much there is, and sign-ins get their turn in between.
+    async fn delete(&self, statement: &'static str, before: i64) -> Result<u64, StoreError> {
+        let mut all = 0;
+        loop {
+            let gone = query(statement).bind(before).bind(AT_ONCE).execute(&self.writer).await?.rows_affected();
+            all += gone;
+            // More than asked for, where several rows have one name.
+            if gone < AT_ONCE.unsigned_abs() {
+                return Ok(all);
+            }
+        }
     }
 }
 

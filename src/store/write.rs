@@ -115,7 +115,7 @@ impl Write {
     }
 
     pub(super) async fn audit(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
-        audit::insert(self.connection(), event).await
+        audit::insert(self.connection(), std::slice::from_ref(event)).await
     }
 
     /// Commits; answers the change's place in the log, or the head if there is nothing to learn.

@@ -1,6 +1,8 @@
 //! What a verifier gives back to a store that was thrown back by a fail-over or a restore: revocations, floors and the
 //! fence that were acknowledged and are gone. It can be done by every replica, any number of times.
 
+use std::time::Duration;
+
 use crate::domain::change::{EndedSession, PrincipalState};
 use crate::domain::id::{PrincipalId, SessionId, UserId};
 use crate::domain::standing::{EndCause, Fence};
@@ -10,7 +12,9 @@ use crate::store::{Store, StoreError, sql};
 
 /// How much goes into one transaction. A store that was set back by an hour may lack thousands, and neither the time of
 /// one transaction nor the patience of others who wait for it would do for them.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 20;
+/// Each row takes up to four answers. Over a slow line that is longer than a call may take, and nobody calls.
+const TRANSACTION_MAX: Duration = Duration::from_secs(10);
 
 impl Store {
     /// Writes what is missing and raises what is lower; lowers nothing. Answers how much it wrote. Stopped in the middle, it
@@ -26,11 +30,13 @@ impl Store {
         write.commit().await?;
         for sessions in sessions.chunks(AT_ONCE) {
             let mut write = self.write().await?;
+            write.connection().allow(TRANSACTION_MAX);
             written += write.revoke(sessions).await?;
             write.commit().await?;
         }
         for states in states.chunks(AT_ONCE) {
             let mut write = self.write().await?;
+            write.connection().allow(TRANSACTION_MAX);
             for state in states {
                 if let PrincipalId::User(user) = state.id {
                     written += usize::from(write.restore_state(user, state).await?);

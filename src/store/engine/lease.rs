@@ -7,11 +7,12 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -40,11 +41,12 @@ pub(in crate::store) struct Manager {
     /// Whether a connection stays the same from one transaction to the next; behind some poolers it does not.
     own_session: bool,
     births: AtomicU64,
+    abandoned: Abandoned,
 }
 
 impl Manager {
     pub(in crate::store) fn new(options: PgConnectOptions, own_session: bool) -> Self {
-        Self { options, own_session, births: AtomicU64::new(0) }
+        Self { options, own_session, births: AtomicU64::new(0), abandoned: Abandoned::default() }
     }
 }
 
@@ -52,6 +54,58 @@ impl Manager {
 pub(in crate::store) struct Session {
     connection: PgConnection,
     birth: u64,
+    backend: Option<Backend>,
+}
+
+/// A process of the server: its number, which is given again, and the microsecond of its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Backend {
+    pid: i32,
+    began: i64,
+}
+
+/// Processes of the server whose answer nobody waited for. One that waits itself (for a lock, or a standby that is gone) does not
+/// notice that its connection was closed; if each were left behind, they would soon be all that the server lets in.
+#[derive(Default)]
+struct Abandoned(Mutex<Vec<Backend>>);
+
+impl Abandoned {
+    /// More than a pool has; the rest ends by `statement_timeout`, or with the server.
+    const MAX: usize = 1_000;
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Backend>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, backend: Option<Backend>) {
+        let mut all = self.lock();
+        if let Some(backend) = backend
+            && all.len() < Self::MAX
+        {
+            all.push(backend);
+        }
+    }
+
+    /// What ends them, on a connection that answers. What such a process had committed it had committed; that nobody was told.
+    async fn end(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let all = std::mem::take(&mut *self.lock());
+        if all.is_empty() {
+            return Ok(());
+        }
+        // Numbers only. What began at another time, or as another role, is somebody else's by now.
+        let rows: Vec<String> = all.iter().map(|Backend { pid, began }| format!("({pid}, {began}::bigint)")).collect();
+        let statement = format!(
+            "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a JOIN (VALUES {}) AS gone (pid, began) \
+             ON a.pid = gone.pid AND (extract(epoch FROM a.backend_start) * 1000000)::bigint = gone.began \
+             WHERE a.usename = current_user",
+            rows.join(", ")
+        );
+        let ended = sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await;
+        if ended.is_err() {
+            self.lock().extend(all);
+        }
+        ended.map(drop)
+    }
 }
 
 impl managed::Manager for Manager {
@@ -61,7 +115,9 @@ impl managed::Manager for Manager {
     async fn create(&self) -> Result<Session, sqlx::Error> {
         const LOOK: &str = "SELECT pg_is_in_recovery()";
         const LOOK_AND_SET: &str = "SELECT pg_is_in_recovery(), (SELECT set_config('synchronous_commit', 'on', false) \
-            WHERE current_setting('synchronous_commit') IN ('off', 'local'))";
+            WHERE current_setting('synchronous_commit') IN ('off', 'local')), pg_backend_pid(), \
+            (SELECT (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity \
+             WHERE pid = pg_backend_pid())";
         // Apart, because it is seldom, and as large as all the rest of a call.
         let mut connection = Box::pin(self.options.connect()).await?;
         // What a standby says may be old, and it takes no change. As one message, because of a pooler; and what a session
@@ -71,7 +127,14 @@ impl managed::Manager for Manager {
         if row.try_get(0)? {
             return Err(sqlx::Error::Io(io::Error::other("the server is a standby")));
         }
-        Ok(Session { connection, birth: self.births.fetch_add(1, Ordering::Relaxed) + 1 })
+        let mut backend = None;
+        if self.own_session {
+            if let Some(began) = row.try_get(3)? {
+                backend = Some(Backend { pid: row.try_get(2)?, began });
+            }
+            self.abandoned.end(&mut connection).await?;
+        }
+        Ok(Session { connection, birth: self.births.fetch_add(1, Ordering::Relaxed) + 1, backend })
     }
 
     async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -206,6 +269,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut object) = self.object.take() else { return };
         if self.broken {
+            if self.asked.is_some() {
+                self.pool.manager().abandoned.add(object.backend);
+            }
             drop(Object::take(object));
             drop(self.pool.retain(|_session, _metrics| false));
             return;
@@ -217,10 +283,12 @@ impl Drop for Lease {
             drop(Object::take(object));
             return;
         };
+        let pool = self.pool.clone();
         // Of its own, because whoever would wait has gone; it lives for a second at most.
         drop(runtime.spawn(async move {
             let rolled_back = sqlx::raw_sql("ROLLBACK").execute(&mut object.connection);
             if !matches!(timeout(CLEAN_UP_MAX, rolled_back).await, Ok(Ok(_))) {
+                pool.manager().abandoned.add(object.backend);
                 drop(Object::take(object));
             }
         }));

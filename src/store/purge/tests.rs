@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::change::EndedSession;
 use crate::domain::id::SessionId;
 use crate::store::FeedRead;
 use crate::store::testing::{Engine, Scratch};
@@ -35,4 +36,21 @@ async fn only_what_is_over_goes(engine: Engine) {
     assert_eq!(scratch.learned(cursor).await.cursor.id, cursor.id + 1);
 }
 
-crate::store::testing::conformance![only_what_is_over_goes,];
+/// After days without a server, or where a statement has little time.
+async fn however_much_is_over_all_of_it_goes(engine: Engine) {
+    const MANY: u32 = 4_500;
+    let scratch = Scratch::new(engine).await;
+    let (store, user) = (&scratch.store, scratch.plant(1).await);
+    let soon = scratch.clock.now() + Duration::from_hours(2);
+    let ended = |_| EndedSession { keep_until: soon, ..scratch.ended(user, SessionId::generate()) };
+    let ended: Vec<_> = (0..MANY).map(ended).collect();
+    for ended in ended.chunks(900) {
+        store.end_sessions(ended, &scratch.audit()).await.unwrap();
+    }
+    assert_eq!(scratch.number("SELECT count(*) FROM revocations").await, i64::from(MANY));
+    scratch.clock.advance(Duration::from_hours(3));
+    assert_eq!(store.purge().await.unwrap().revocations, u64::from(MANY));
+    assert_eq!(scratch.number("SELECT count(*) FROM revocations").await, 0);
+}
+
+crate::store::testing::conformance![only_what_is_over_goes, however_much_is_over_all_of_it_goes,];

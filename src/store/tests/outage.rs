@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Clock;
-use crate::domain::id::{SessionId, UserId};
+use crate::domain::change::PrincipalState;
+use crate::domain::id::{PrincipalId, SessionId, UserId};
+use crate::domain::standing::{Fence, Floor};
 use crate::store::engine::query;
 use crate::store::testing::{Engine, Scratch, migrated_database, settings};
 use crate::store::{FeedRead, Store, StoreError};
@@ -126,6 +128,62 @@ async fn a_thousand_sessions_end_in_one_call_and_are_learned_over_a_slow_network
         FeedRead::Changes(loaded) => assert_eq!(loaded.changes.len(), 1_000),
         other => panic!("{other:?}"),
     }
+}
+
+/// A fail-over lost an hour, and the new primary is far away. What cannot be written back in time is forgotten for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_is_written_back_over_a_slow_network() {
+    let url = migrated_database().await;
+    let network = Proxy::to(Postgres::shared().port());
+    let near = settings(&url.replace(&Postgres::shared().port().to_string(), &network.port().to_string()));
+    let store = Store::connect(&near, Clock::default()).await.unwrap();
+    let users = "INSERT INTO users (id, user_name, user_name_canonical, email_verified, display_name, state, version, \
+        roles_at, floor, floor_at, floor_cause, create_time, update_time, etag) SELECT gen_random_uuid(), n, n, FALSE, '', \
+        'active', 1, 1, 0, 0, 'ENDED_BY_USER', 0, 0, 1 FROM (SELECT 'u' || generate_series(1, 150)) AS names (n)";
+    Postgres::shared().psql(&url, users);
+    let ids = Postgres::shared().psql(&url, "SELECT id FROM users");
+    let known = ids.lines().map(|id| PrincipalState {
+        id: PrincipalId::User(id.parse().unwrap()),
+        version: 1_000,
+        roles_at: 1,
+        floor: Floor { version: 1_000, ..Floor::NONE },
+        bindings: Vec::new(),
+    });
+    let known: Vec<PrincipalState> = known.collect();
+    network.set(Mode::Delay(Duration::from_millis(5)));
+    assert_eq!(store.write_back(&[], &known, Fence::default()).await.unwrap(), 150);
+    assert_eq!(Postgres::shared().psql(&url, "SELECT count(*) FROM users WHERE floor = 1000"), "150");
+}
+
+/// A commit that waits for a standby which is gone does not notice that nobody waits for it any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_standby_that_is_gone_does_not_fill_the_server() {
+    const ALL: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'postern'";
+    let server = Postgres::start();
+    let url = server.create_database();
+    Store::migrate(&settings(&url)).await.unwrap();
+    let store = Store::connect(&settings(&url), Clock::default()).await.unwrap();
+    server.set("synchronous_standby_names", "gone");
+    let most = 2 * settings(&url).pool_size;
+    for round in 0..6 {
+        let mut writers = JoinSet::new();
+        for index in 0..8 {
+            let (store, began) = (store.clone(), Instant::now());
+            writers.spawn(async move {
+                (store.fix_setting(&format!("name{round}_{index}"), "value").await, began.elapsed())
+            });
+        }
+        while let Some(outcome) = writers.join_next().await {
+            let (answer, took) = outcome.unwrap();
+            assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+            assert!(took < REFUSED_WITHIN, "{took:?}");
+        }
+        let all: usize = server.psql("postgres", ALL).parse().unwrap();
+        assert!(all <= most, "round {round}: {all}");
+    }
+    server.set("synchronous_standby_names", "");
+    until("writes again", BACK_WITHIN, async || store.fix_setting("name", "value").await.is_ok()).await;
+    until("nothing is left open", BACK_WITHIN, async || server.psql(&url, OPEN) == "0").await;
 }
 
 async fn fifty_write_at_once(engine: Engine) {
