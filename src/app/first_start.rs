@@ -81,8 +81,6 @@ pub(super) async fn master_keys(config: &Config, store: &Store) -> Result<(Maste
     if let Some(key) = needed.into_iter().find(|key| keys.get(key.master_key).is_none()) {
         return Err(StartError::MasterKeyInUse { number: key.master_key, place: source_name(source) });
     }
-    // For whoever asks later how long the one before may still be needed.
-    store.fix_setting(&used_since(keys.current().number), &now.micros().to_string()).await?;
     Ok((keys, made))
 }
 
@@ -217,11 +215,6 @@ fn random_password() -> Result<SecretString, StartError> {
     let letters: Vec<u8> = bytes.iter().filter_map(|byte| LETTERS.get(usize::from(byte % 32)).copied()).collect();
     let groups: Vec<_> = letters.chunks(5).map(String::from_utf8_lossy).collect();
     Ok(SecretString::from(groups.join("-")))
-}
-
-/// The setting that says since when a master key is used for what is new.
-pub(super) fn used_since(number: u8) -> String {
-    format!("master_key_{number}_used_since")
 }
 
 pub(super) fn source_name(source: &SecretSource) -> String {

@@ -1,20 +1,55 @@
 //! The master key's file and what the store says of it, for the operator at the command line. A key goes through three
 //! steps: known on every server, used for what is new, dropped when nothing is left that it opens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio_util::sync::CancellationToken;
 
 use crate::app::data_dir::write_private;
-use crate::app::first_start::{source_name, used_since};
+use crate::app::first_start::source_name;
 use crate::app::{StartError, engines};
+use crate::auth::clients::Clients;
 use crate::auth::master_key::{MasterKeyError, MasterKeys};
 use crate::clock::Clock;
 use crate::config::{self, Config, SecretError, SecretSource};
 use crate::domain::time::Timestamp;
 use crate::store::{ConnectError, OpenError, Store, StoreError};
+
+/// How often a server says that it still opens sessions under its master key.
+const USED_EVERY: Duration = Duration::from_mins(10);
+/// The longest that sessions ever might live, in microseconds: what was opened so lives so, whatever is set since.
+const LONGEST_SESSION: &str = "longest_session_micros";
+
+/// The setting that says when sessions were last opened under a master key, by any server.
+fn last_used(number: u8) -> String {
+    format!("master_key_{number}_last_used")
+}
+
+/// Takes down for [`status`] that sessions are opened under this key now, and how long they may live.
+pub(super) async fn note_use(store: &Store, number: u8, clients: &Clients) -> Result<(), StoreError> {
+    let longest = i64::try_from(clients.absolute_ttl_max().as_micros()).unwrap_or(i64::MAX);
+    // First, so that no key is known to be used without it.
+    store.raise_setting(LONGEST_SESSION, longest).await?;
+    store.raise_setting(&last_used(number), store.now().await?.micros()).await
+}
+
+/// The same from time to time, until `stop`.
+pub(super) async fn keep_noting(store: Store, number: u8, clients: Arc<Clients>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(USED_EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        if let Err(why) = note_use(&store, number, &clients).await {
+            tracing::debug!(%why, "the use of the master key was not noted");
+        }
+    }
+}
 
 /// Why the file was not written, or cannot be judged. Whatever was there is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +163,7 @@ pub struct NumberStatus {
     pub matches: Option<bool>,
     /// Signing keys that it seals and that are not retired.
     pub signing_keys: usize,
-    /// When the last session that was opened under it is over, if another key is used since.
+    /// When the last session that was opened under it is over; unset for the one in use, and while that was not used yet.
     pub sessions_end: Option<Timestamp>,
 }
 
@@ -153,14 +188,24 @@ async fn status_of(config: &Config, source: &SecretSource, clock: Clock) -> Resu
             }
         }
     };
-    let (mut known, mut signing_keys, mut sessions_end) = (Vec::new(), Vec::new(), None);
+    let (mut known, mut signing_keys, mut ends) = (Vec::new(), Vec::new(), BTreeMap::new());
     if let Some(store) = &store {
         known = store.master_keys().await?;
         let now = store.now().await?;
         let keys = store.keys().await?.into_iter().filter(|key| !key.plan().is_retired(now));
         signing_keys = keys.collect();
-        let since = store.setting(&used_since(current)).await?.and_then(|text| text.parse().ok());
-        sessions_end = since.map(|micros| Timestamp::from_micros(micros) + config.sessions.absolute_ttl);
+        let number = async |name: &str| -> Result<Option<i64>, StoreError> {
+            Ok(store.setting(name).await?.and_then(|text| text.parse().ok()))
+        };
+        if number(&last_used(current)).await?.is_some() {
+            let longest = number(LONGEST_SESSION).await?.unwrap_or(i64::MAX);
+            for other in held.iter().map(|(other, _)| *other).filter(|other| *other != current) {
+                let end = number(&last_used(other)).await?.map_or(0, |used| {
+                    used.saturating_add(longest).saturating_add(USED_EVERY.as_micros().try_into().unwrap_or(i64::MAX))
+                });
+                ends.insert(other, Timestamp::from_micros(end));
+            }
+        }
         store.close().await;
     }
     let numbers: BTreeSet<u8> =
@@ -174,7 +219,7 @@ async fn status_of(config: &Config, source: &SecretSource, clock: Clock) -> Resu
             current: number == current,
             matches: bytes.zip(stored).map(|(bytes, stored)| bytes == stored),
             signing_keys: signing_keys.iter().filter(|key| key.master_key == number).count(),
-            sessions_end: sessions_end.filter(|_| number < current),
+            sessions_end: ends.get(&number).copied(),
         }
     });
     Ok(Status { place, keys: keys.collect(), has_store: store.is_some() })

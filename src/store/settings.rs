@@ -33,6 +33,14 @@ impl Store {
         values.pop().ok_or(StoreError::corrupt("a setting that was written is missing"))
     }
 
+    /// Sets a number, unless a greater one is there.
+    pub async fn raise_setting(&self, name: &str, value: i64) -> Result<(), StoreError> {
+        const RAISE: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE \
+            SET value = excluded.value WHERE CAST(settings.value AS BIGINT) < CAST(excluded.value AS BIGINT)";
+        query(RAISE).bind(name).bind(value.to_string()).execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// Sets it; answers what held before.
     pub async fn replace_setting(&self, name: &str, value: &str) -> Result<Option<String>, StoreError> {
         const PUT: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) \
