@@ -104,8 +104,7 @@ impl App {
             engines::poll_interval(&config),
         );
         feed_task.load().await.map_err(internal)?;
-        let master_key = masters.current().number;
-        master_key::note_use(&store, master_key, &clients).await?;
+        let noting = master_key::Noting::start(&store, &masters, &clients).await?;
 
         let passwords = Passwords::start(&hash_settings(&config.passwords)).map_err(internal)?;
         let administrator = match &data {
@@ -121,8 +120,7 @@ impl App {
         background.spawn(store.clone().listen(stop_background.clone()));
         background.spawn(audit_task.run(stop_background.clone()));
         background.spawn(purge(store.clone(), stop_background.clone()));
-        let (noted, of) = (store.clone(), Arc::clone(&clients));
-        background.spawn(master_key::keep_noting(noted, master_key, of, stop_background.clone()));
+        background.spawn(noting.run(stop_background.clone()));
         background.spawn(engines::watch_standby(store.clone(), stop_background.clone()));
         if let Some(tls) = ports.tls.clone() {
             background.spawn(tls.watch(tls::POLL_INTERVAL, stop_background.clone()));

@@ -74,8 +74,7 @@ pub(super) async fn migrate_as(
     grant_to: Option<&str>,
 ) -> Result<Migrated, StartError> {
     let (url, setting) = server.migrate_url.as_ref().map_or((&server.url, setting), |url| (url, MIGRATE_URL));
-    let mut settings = settings(server, url, setting)?;
-    settings.pooler &= server.migrate_url.is_none();
+    let settings = settings(server, url, setting)?;
     Store::migrate_and_grant(&settings, grant_to).await.map_err(|why| at(setting, why))
 }
 
@@ -114,6 +113,34 @@ pub(super) async fn vault(
     };
     tasks.spawn(watch(redis.clone(), judged_at_start, config.profile, stop.clone()));
     Ok(Arc::new(redis))
+}
+
+/// What Redis should have otherwise, as a start would judge it; changes nothing.
+pub(super) async fn look_at_redis(config: &Config) -> Result<Vec<(String, &'static str)>, StartError> {
+    const AWAY: &str =
+        "look at the address, at user and password, and that it runs; a server starts, and signs nobody in";
+    let config::Vault::Redis(settings) = &config.vault else { return Ok(Vec::new()) };
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let redis = RedisVault::connect(RedisSettings::open(settings)?, &tasks, &stop)?;
+    let inspected = match tokio::time::timeout(REDIS_WAIT, redis.connected()).await {
+        Ok(()) => redis.inspect().await.map_err(|why| why.to_string()),
+        Err(_elapsed) => Err("no answer from Redis".to_owned()),
+    };
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    match inspected {
+        Ok(facts) => {
+            let concerns = redis::faults(&facts);
+            if config.profile == Profile::Production
+                && let Some(grave) = concerns.iter().find(|concern| concern.is_grave)
+            {
+                return Err(StartError::Redis { wrong: grave.wrong.clone(), right: grave.right });
+            }
+            Ok(concerns.into_iter().map(|concern| (concern.wrong, concern.right)).collect())
+        }
+        Err(why) => Ok(vec![(why, AWAY)]),
+    }
 }
 
 /// Judges Redis again from time to time, since its settings change without us, and a fail-over leads to another server.

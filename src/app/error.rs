@@ -82,7 +82,7 @@ impl StartError {
                 Some("in production nobody makes it up: postern master-key new, and keep it apart from the data".into())
             }
             Self::MasterKeyForeign { .. } => {
-                Some("put back the key file that belongs to this data directory; nothing was changed".into())
+                Some("put back the key file that belongs to this store; nothing was changed".into())
             }
             Self::Clients(ClientConflict::AlsoStored { id }) => Some(format!(
                 "take it out of [[clients]], or start without it and delete the other:  postern admin clients delete {id}"

@@ -76,12 +76,33 @@ pub(super) async fn master_keys(config: &Config, store: &Store) -> Result<(Maste
     if let Some(number) = store.check_master_keys(&checks).await? {
         return Err(StartError::MasterKeyForeign { number, place: source_name(source) });
     }
+    fit(&keys, source, store).await?;
+    Ok((keys, made))
+}
+
+/// Whether the store was made with these, and they open all that it needs. Changes nothing.
+pub(super) async fn fit(keys: &MasterKeys, source: &SecretSource, store: &Store) -> Result<(), StartError> {
+    let known = store.master_keys().await?;
+    let is_foreign = |(number, check): &(u8, [u8; 4])| {
+        known.iter().any(|(other, value)| other == number && value.as_slice() != check.as_slice())
+    };
+    if let Some((number, _)) = keys.check_values().find(is_foreign) {
+        return Err(StartError::MasterKeyForeign { number, place: source_name(source) });
+    }
     let now = store.now().await?;
     let needed = store.keys().await?.into_iter().filter(|key| !key.plan().is_retired(now));
     if let Some(key) = needed.into_iter().find(|key| keys.get(key.master_key).is_none()) {
         return Err(StartError::MasterKeyInUse { number: key.master_key, place: source_name(source) });
     }
-    Ok((keys, made))
+    Ok(())
+}
+
+/// The issuer that servers have had, if the settings name another in production.
+pub(super) async fn other_issuer(config: &Config, store: &Store) -> Result<Option<String>, StartError> {
+    let before = store.setting(ISSUER).await?;
+    let is_other =
+        |before: &String| config.profile == config::Profile::Production && config.issuer.url.as_ref() != Some(before);
+    Ok(before.filter(is_other))
 }
 
 pub(super) fn parse(source: &SecretSource, text: &SecretString) -> Result<MasterKeys, StartError> {

@@ -30,24 +30,39 @@ fn last_used(number: u8) -> String {
     format!("master_key_{number}_last_used")
 }
 
-/// Takes down for [`status`] that sessions are opened under this key now, and how long they may live.
-pub(super) async fn note_use(store: &Store, number: u8, clients: &Clients) -> Result<(), StoreError> {
-    let longest = i64::try_from(clients.absolute_ttl_max().as_micros()).unwrap_or(i64::MAX);
-    // First, so that no key is known to be used without it.
-    store.raise_setting(LONGEST_SESSION, longest).await?;
-    store.raise_setting(&last_used(number), store.now().await?.micros()).await
+/// Takes down for [`status`] that sessions are opened under a key, and how long they may live.
+pub(super) struct Noting {
+    store: Store,
+    number: u8,
+    clients: Arc<Clients>,
 }
 
-/// The same from time to time, until `stop`.
-pub(super) async fn keep_noting(store: Store, number: u8, clients: Arc<Clients>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(USED_EVERY) => {}
-            () = stop.cancelled() => return,
+impl Noting {
+    /// For the key in use, for the first time.
+    pub(super) async fn start(store: &Store, keys: &MasterKeys, clients: &Arc<Clients>) -> Result<Self, StoreError> {
+        let noting = Self { store: store.clone(), number: keys.current().number, clients: Arc::clone(clients) };
+        noting.note().await?;
+        Ok(noting)
+    }
+
+    /// From time to time, until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(USED_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            if let Err(why) = self.note().await {
+                tracing::debug!(%why, "the use of the master key was not noted");
+            }
         }
-        if let Err(why) = note_use(&store, number, &clients).await {
-            tracing::debug!(%why, "the use of the master key was not noted");
-        }
+    }
+
+    async fn note(&self) -> Result<(), StoreError> {
+        let longest = i64::try_from(self.clients.absolute_ttl_max().as_micros()).unwrap_or(i64::MAX);
+        // First, so that no key is known to be used without it.
+        self.store.raise_setting(LONGEST_SESSION, longest).await?;
+        self.store.raise_setting(&last_used(self.number), self.store.now().await?.micros()).await
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::data_dir::DataDir;
-use crate::app::{StartError, engines};
+use crate::app::{StartError, engines, first_start};
 use crate::clock::Clock;
 use crate::config::{self, Config, Postgres, SecretSource};
 use crate::domain::time::Timestamp;
@@ -110,6 +110,11 @@ pub async fn migrate_store(
     let Some(source) = Store::open_existing(&from, clock.clone()).await? else {
         return Err(MoveError::Older { path: from });
     };
+    // What it sealed must be opened by the servers to come. Elsewhere, the key may be brought later.
+    if let Ok(text) = config.keys.master.open() {
+        let keys = first_start::parse(&config.keys.master, &text)?;
+        first_start::fit(&keys, &config.keys.master, &source).await?;
+    }
     let moved = into_server(config, (source.clone(), from), (server, setting), clock, tell).await;
     source.close().await;
     moved

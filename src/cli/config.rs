@@ -48,6 +48,13 @@ fn sound(loaded: Loaded, found: Found) -> Answer {
     if let (Some(server), config::Store::Postgres(set)) = (&found.server, &config.store) {
         warnings.extend(of_server(server, set, &settings));
     }
+    let of_redis =
+        found.of_redis.iter().map(|(wrong, right)| warning(&settings, "vault.redis.url", wrong.clone(), right));
+    warnings.extend(of_redis);
+    if let Some(before) = &found.other_issuer {
+        let wrong = format!("servers have issued as {before}: every token that is out would be refused");
+        warnings.push(warning(&settings, "issuer.url", wrong, "that one, unless it is meant"));
+    }
     let set = || settings.iter().filter(|setting| !setting.value.is_empty());
     let mut table = Table::new(&["SETTING", "VALUE", "FROM"]);
     for setting in set() {
@@ -109,13 +116,15 @@ fn describe(server: &ServerFacts, set: &Postgres) -> String {
     facts_of(facts)
 }
 
+fn warning(settings: &[Setting], key: &str, wrong: String, right: &str) -> Fault {
+    let source = settings.iter().find(|setting| setting.key.starts_with(key)).map(|setting| setting.source.clone());
+    let (key, right) = (key.to_owned(), right.to_owned());
+    Fault { source: source.unwrap_or(config::Source::Default), key, wrong, right }
+}
+
 /// What of the server an operator should change.
 fn of_server(server: &ServerFacts, set: &Postgres, settings: &[Setting]) -> Vec<Fault> {
-    let fault = |key: &str, wrong: String, right: &str| {
-        let source = settings.iter().find(|setting| setting.key.starts_with(key)).map(|setting| setting.source.clone());
-        let (key, right) = (key.to_owned(), right.to_owned());
-        Fault { source: source.unwrap_or(config::Source::Default), key, wrong, right }
-    };
+    let fault = |key: &str, wrong: String, right: &str| warning(settings, key, wrong, right);
     let mut faults = Vec::new();
     if !server.synchronous_standby {
         let wrong = "no synchronous standby: a fail-over may forget a revocation that was acknowledged".to_owned();

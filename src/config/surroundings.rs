@@ -73,7 +73,9 @@ fn is_open_to_all(folder: &Path) -> bool {
 
 fn postgres(server: &Postgres, profile: Profile, found: &mut Judgement) {
     let right = "postgres://user:password@host:5432/database?sslmode=verify-full&sslrootcert=/path/ca.pem";
-    let urls = [("store.postgres.url", Some(&server.url)), ("store.postgres.migrate_url", server.migrate_url.as_ref())];
+    // Who only serves need not have the owner's.
+    let owner = server.migrate_url.as_ref().filter(|_| server.migrate);
+    let urls = [("store.postgres.url", Some(&server.url)), ("store.postgres.migrate_url", owner)];
     for (key, secret) in urls {
         match secret.map(SecretSource::open) {
             Some(Err(why)) => found.refuse(key, why.to_string(), "a file of your own, chmod 600"),

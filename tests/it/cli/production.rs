@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use postern::store::{PostgresSettings, Store};
 use postern_rig::postgres::Postgres;
+use postern_rig::redis::{Flavour, Redis};
 use rustix::process::Signal;
 
 use super::{DONE, Outcome, Person, REFUSED, Served, command, finish, folder};
@@ -161,6 +162,38 @@ fn settings_are_checked_without_a_server() {
     site.run(&["config", "check"]).ends_with(REFUSED).complains("is not a database");
 }
 
+#[test]
+fn a_check_finds_what_a_start_would_stumble_over() {
+    let site = Site::new();
+    assert_eq!(site.serve().end(Signal::TERM), Some(DONE));
+    let database = std::fs::read(site.path("data/postern.db")).unwrap();
+    let key = std::fs::read_to_string(site.path("keys/master.key")).unwrap();
+    site.secret("keys/master.key", &key.replace("AAEC", "CAEC"));
+    for arguments in [&["config", "check"][..], &[]] {
+        site.run(arguments).ends_with(REFUSED).complains("holds another master key 1");
+    }
+    site.secret("keys/master.key", &key);
+    let settings = std::fs::read_to_string(site.path("postern.toml")).unwrap();
+    std::fs::write(site.path("postern.toml"), settings.replace(ISSUER, "https://login.postern.dev")).unwrap();
+    site.run(&["config", "check"]).ends_with(DONE).says(&format!("servers have issued as {ISSUER}"));
+    assert_eq!(std::fs::read(site.path("data/postern.db")).unwrap(), database);
+}
+
+#[test]
+fn a_redis_that_evicts_keeps_production_from_starting() {
+    let site = Site::new();
+    let redis = Redis::start_with(Flavour::Redis, &["maxmemory-policy allkeys-lru"]);
+    site.secret("redis-url", &redis.url());
+    let url = format!("vault.redis.url.file={}", site.path("redis-url").display());
+    for arguments in [&["config", "check", "--set", &url][..], &["--set", &url]] {
+        site.run(arguments).ends_with(REFUSED).complains("maxmemory-policy");
+    }
+    redis.cli(&["config", "set", "maxmemory-policy", "noeviction"]);
+    site.run(&["config", "check", "--set", &url]).ends_with(DONE).says("no replica");
+    drop(redis);
+    site.run(&["config", "check", "--set", &url]).ends_with(DONE).says("no answer from Redis");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_says_that_nothing_stands_by() {
     let url = Postgres::shared().create_database();
@@ -169,8 +202,12 @@ async fn a_check_says_that_nothing_stands_by() {
     let site = Site::new();
     site.secret("postgres-url", &url);
     let file = format!("store.postgres.url.file={}", site.path("postgres-url").display());
-    let check = |more: &[&str]| site.run(&[&["config", "check", "--set", &file], more].concat()).ends_with(DONE);
-    let told = "has no synchronous standby: a fail-over may forget a revocation that was acknowledged";
+    // The owner's, which is where tables are made and nowhere else.
+    let owner = "store.postgres.migrate_url.file=/nowhere/owner-url";
+    let check = |more: &[&str]| {
+        site.run(&[&["config", "check", "--set", &file, "--set", owner], more].concat()).ends_with(DONE)
+    };
+    let told = "no synchronous standby: a fail-over may forget a revocation that was acknowledged";
     check(&[]).says(told);
     let json: serde_json::Value = serde_json::from_str(&check(&["--json"]).stdout).unwrap();
     let warning = json["warnings"].as_array().unwrap().iter().find(|warning| warning["wrong"] == told).unwrap();
