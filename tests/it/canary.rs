@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
+use postern_rig::postgres::Postgres;
+use postern_rig::redis::{Flavour, Redis};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -31,10 +33,10 @@ struct Process {
 }
 
 impl Process {
-    fn start(home: &Home, format: &str) -> Self {
+    fn start(home: &Home, format: &str, engines: &[(&str, String)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_postern"))
             .current_dir(home.path())
-            .envs(home.engines.environment())
+            .envs(engines.iter().cloned())
             .args(["--data", "data"])
             .args(["--listen.grpc", "127.0.0.1:0", "--listen.operations", "127.0.0.1:0"])
             // All libraries too: those that are quietened unless they are named.
@@ -202,7 +204,7 @@ async fn use_it(channel: Channel, first_password: &str) -> Vec<String> {
 async fn no_secret_is_ever_logged() {
     for format in ["json", "pretty"] {
         let home = Home::untouched();
-        let process = Process::start(&home, format);
+        let process = Process::start(&home, format, &home.engines.environment());
         let channel = process.channel().await;
         let data = home.data();
         let password = std::fs::read_to_string(data.join("initial-admin-password")).unwrap().trim().to_owned();
@@ -227,4 +229,73 @@ async fn no_secret_is_ever_logged() {
             }
         }
     }
+}
+
+/// Of PostgreSQL and Redis, right and wrong ones, while they are there and while they are away.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_password_of_an_engine_is_ever_logged() {
+    const OF_POSTGRES: &str = "canary-password-of-postgres";
+    const OF_REDIS: &str = "canary-password-of-redis";
+    const OF_NOBODY: &str = "canary-password-of-nobody";
+    let (postgres, mut redis) = tokio::task::spawn_blocking(|| {
+        let postgres = Postgres::start();
+        postgres.role("service", OF_POSTGRES);
+        postgres.set_access_rules(&["host all all 127.0.0.1/32 scram-sha-256"]);
+        postgres.psql("postgres", "CREATE DATABASE canary OWNER service");
+        (postgres, Redis::start_with(Flavour::Redis, &["requirepass canary-password-of-redis"]))
+    })
+    .await
+    .unwrap();
+    let (store, vault) = (postgres.port(), redis.port());
+    let engines = |of_postgres: &str, of_redis: &str| {
+        [
+            (
+                "POSTERN__STORE__POSTGRES__URL__VALUE",
+                format!("postgres://service:{of_postgres}@127.0.0.1:{store}/canary"),
+            ),
+            ("POSTERN__VAULT__REDIS__URL__VALUE", format!("redis://127.0.0.1:{vault}")),
+            ("POSTERN__VAULT__REDIS__PASSWORD__VALUE", of_redis.to_owned()),
+        ]
+    };
+    let mut said = String::new();
+    let home = Home::untouched();
+    let process = Process::start(&home, "json", &engines(OF_POSTGRES, OF_REDIS));
+    let mut client = AuthServiceClient::new(process.channel().await);
+    let password = std::fs::read_to_string(home.data().join("initial-admin-password")).unwrap();
+    sign_in(&mut client, "admin", password.trim()).await;
+    redis = tokio::task::spawn_blocking(move || {
+        redis.kill();
+        redis
+    })
+    .await
+    .unwrap();
+    client.login(login_request("admin", password.trim())).await.unwrap_err();
+    redis = tokio::task::spawn_blocking(move || {
+        redis.start_again();
+        redis
+    })
+    .await
+    .unwrap();
+    while client.login(login_request("admin", password.trim())).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    said += &process.stop().await;
+    let process = Process::start(&home, "json", &engines(OF_POSTGRES, OF_NOBODY));
+    let mut client = AuthServiceClient::new(process.channel().await);
+    client.login(login_request("admin", password.trim())).await.unwrap_err();
+    said += &process.stop().await;
+    let mut process = Process::start(&home, "json", &engines(OF_NOBODY, OF_REDIS));
+    assert!(!process.child.wait().await.unwrap().success());
+    for reader in process.readers {
+        reader.await.unwrap();
+    }
+    said += &process.said.lock().unwrap();
+    for word in ["TRACE", "connected to Redis", "check user, password"] {
+        assert!(said.contains(word), "{word} is nowhere in {} bytes", said.len());
+    }
+    for secret in [OF_POSTGRES, OF_REDIS, OF_NOBODY] {
+        let place = said.find(secret);
+        assert!(place.is_none(), "{}", place.map(|place| said[..place].lines().last().unwrap()).unwrap());
+    }
+    drop((postgres, redis));
 }
