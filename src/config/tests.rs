@@ -330,11 +330,15 @@ fn the_queue_follows_the_threads() {
     assert_eq!(queue("passwords = { threads = 3, queue = 5 }"), 5);
 }
 
-/// The example: prose starts with `# `, settings with `#`.
+/// The example: prose starts with `# `, settings with `#`, and with `##` those of PostgreSQL and Redis.
 fn example() -> String {
+    uncommented("#")
+}
+
+fn uncommented(mark: &str) -> String {
     include_str!("../../postern.example.toml").lines().fold(String::new(), |mut text, line| {
-        let line = match line.strip_prefix('#') {
-            Some(setting) if !setting.starts_with(' ') => setting,
+        let line = match line.strip_prefix(mark) {
+            Some(setting) if !setting.starts_with([' ', '#']) => setting,
             _ => line,
         };
         writeln!(text, "{line}").unwrap();
@@ -367,18 +371,30 @@ fn the_example_shows_the_defaults() {
 
 #[test]
 fn the_example_shows_every_key() {
-    let case = case(&example());
+    let is_of_servers = |key: &String| key.starts_with("store.postgres.") || key.starts_with("vault.redis.");
+    let (servers, machine): (Vec<_>, Vec<_>) = left_out(&uncommented("##")).into_iter().partition(is_of_servers);
+    assert!(machine.len() > 30, "{machine:?}");
+    // Only one of each pair can stand in a file.
+    assert_eq!(
+        servers,
+        [
+            "store.postgres.url.value",
+            "store.postgres.migrate_url.value",
+            "vault.redis.url.value",
+            "vault.redis.password.value"
+        ]
+    );
+    let machine: Vec<_> = left_out(&example()).into_iter().filter(|key| !is_of_servers(key)).collect();
+    assert_eq!(machine, ["keys.master.value", "clients[0].secrets[0].value"]);
+}
+
+/// The keys that a file leaves at their defaults.
+fn left_out(toml: &str) -> Vec<String> {
+    let case = case(toml);
     let mut report = reader::Report::default();
     let root = source::merge(case.sources, &mut report.faults).unwrap_or_else(|error| panic!("{error}"));
     reader::Section::read_root(root, &mut report, read::config);
-    let left_out: Vec<&str> = report
-        .settings
-        .iter()
-        .filter(|setting| setting.source == Source::Default)
-        .map(|setting| setting.key.as_str())
-        // The example is of one machine; others show the servers.
-        .filter(|key| !key.starts_with("store.postgres.") && !key.starts_with("vault.redis."))
-        .collect();
-    // Only one of each pair can stand in a file.
-    assert_eq!(left_out, ["keys.master.value", "clients[0].secrets[0].value"]);
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    let left_out = report.settings.into_iter().filter(|setting| setting.source == Source::Default);
+    left_out.map(|setting| setting.key).collect()
 }

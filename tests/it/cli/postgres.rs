@@ -14,13 +14,14 @@ use super::{DONE, Outcome, Person, REFUSED, Served, command, finish, folder};
 use crate::certificates::{Files, Leaf};
 
 const README: &str = include_str!("../../../README.md");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/");
 const WITH_REDIS: &str = include_str!("../../../examples/production/postgres-redis.toml");
 const ALONE: &str = include_str!("../../../examples/production/postgres.toml");
 const PASSWORD: &str = "a password of some length";
 
-fn blocks(heading: &str) -> Vec<&'static str> {
+fn blocks(heading: &str, language: &str) -> Vec<&'static str> {
     let section = README.split(&format!("\n## {heading}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
-    section.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap()).collect()
+    section.split(&format!("```{language}\n")).skip(1).map(|block| block.split("```").next().unwrap()).collect()
 }
 
 /// A server as an operator finds it, and a folder in place of /run/secrets.
@@ -52,6 +53,7 @@ impl Site {
     fn here(&self, text: &str) -> String {
         text.replace("/run/secrets/", &self.path("").display().to_string())
             .replace("examples/production/postgres-redis.toml", &self.path("settings.toml").display().to_string())
+            .replace("examples/", EXAMPLES)
             .replace("127.0.0.1:5432", &format!("127.0.0.1:{}", self.postgres.port()))
             .replace("redis://127.0.0.1:6379", &self.redis.url())
     }
@@ -61,6 +63,20 @@ impl Site {
         let mut shell = self.operator.shell(&format!("set -e\n{}", self.here(block)));
         shell.env_remove("POSTERN_SERVER").env("PGHOST", "127.0.0.1").env("PGUSER", "postgres");
         finish(shell.env("PGPORT", self.postgres.port().to_string()), PASSWORD)
+    }
+
+    /// What a superuser does once. The passwords of the roles are asked for at a terminal, which is not here.
+    fn prepare(&self, block: &str) {
+        for line in block.lines().filter_map(|line| line.strip_prefix("sudo -u postgres ")) {
+            if !line.contains("\\password") {
+                self.types(line).ends_with(DONE);
+                continue;
+            }
+            for (role, password) in [("postern_owner", "one-of-your-own"), ("postern", "another-one")] {
+                assert!(line.contains(&format!("'\\password {role}'")), "{line}");
+                self.postgres.psql("postgres", &format!("alter role {role} password '{password}'"));
+            }
+        }
     }
 
     fn program(&self, words: &str) -> Command {
@@ -95,8 +111,9 @@ fn at(served: &Served, fact: &str) -> String {
 }
 
 fn walk(settings: &str) {
-    let [made, migrated, started, asked] = blocks("Production engines")[..] else { panic!("four blocks") };
+    let [made, migrated, started, asked] = blocks("Production engines", "sh")[..] else { panic!("four blocks") };
     let site = Site::new(settings);
+    site.prepare(blocks("Production engines", "text")[0]);
     site.types(made).ends_with(DONE).says("Wrote master key 1");
     // A server makes no tables, and says who does.
     let early = site.runs("config check").ends_with(REFUSED);
@@ -109,20 +126,27 @@ fn walk(settings: &str) {
     assert_eq!(started.matches("postern --config").count(), 2, "{started}");
     let (first, second) = (site.serve("first"), site.serve("second"));
     let asked = asked.replace("https://auth.example.com:7301", &at(&first, "grpc"));
+    let asked = asked.replace("https://auth.example.com:7304", &at(&first, "admin"));
     let asked = asked.replace("https://auth.example.com:7401", &at(&second, "grpc"));
     assert!(!asked.contains(".com:7"), "{asked}");
-    let (login, verify) = asked.trim_end().rsplit_once('\n').unwrap();
-    site.types(login).ends_with(DONE).says("Signed in as admin");
-    let state = std::fs::read_to_string(site.operator.state_file()).unwrap();
-    let state: Value = serde_json::from_str(&state).unwrap();
-    let tokens = &state["servers"][at(&first, "grpc")];
-    std::fs::write(site.operator.home.path().join("access.token"), tokens["access_token"].as_str().unwrap()).unwrap();
-    let exported = login.lines().next().unwrap();
-    site.types(&format!("{exported}\n{verify}")).ends_with(DONE).says("ALLOW   user");
+    let (before, verify) = asked.trim_end().rsplit_once('\n').unwrap();
+    let (before, jq) = before.rsplit_once(" | ").unwrap();
+    site.types(before).ends_with(DONE).says("Signed in as admin").says("knowledge");
+    // What jq does, which not every machine has.
+    assert_eq!(jq, "jq -r .tokens.accessToken >access.token");
+    let exported = before
+        .lines()
+        .take_while(|line| line.starts_with("export "))
+        .fold(String::new(), |all, line| all + line + "\n");
+    let shown = site.types(&format!("{exported}{}", before.lines().last().unwrap())).ends_with(DONE);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let token = shown["tokens"]["accessToken"].as_str().unwrap();
+    std::fs::write(site.operator.home.path().join("access.token"), token).unwrap();
+    site.types(&format!("{exported}{verify}")).ends_with(DONE).says("ALLOW   user");
     // What was signed in at one is ended at the other.
-    site.types(&format!("{exported}\npostern logout --server {}", at(&first, "grpc"))).ends_with(DONE);
+    site.types(&format!("{exported}postern logout")).ends_with(DONE);
     std::thread::sleep(std::time::Duration::from_secs(1));
-    let refused = site.types(&format!("{exported}\n{verify}"));
+    let refused = site.types(&format!("{exported}{verify}"));
     assert_eq!(refused.code, Some(super::NOT_AUTHENTICATED), "{}{}", refused.stdout, refused.stderr);
 
     // Beside them: looking, migrating again, and one more administrator that nobody gets.
