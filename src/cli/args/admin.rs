@@ -317,7 +317,8 @@ pub(in crate::cli) enum Keys {
     /// Take a key out of service: by plan, or at once if it leaked
     Retire {
         /// The key, as `postern admin keys list` shows it
-        #[arg(value_name = "KEY")]
+        // One in 64 begins with a hyphen.
+        #[arg(value_name = "KEY", allow_hyphen_values = true)]
         kid: String,
         /// Refuse its tokens now; you will have to refresh, too
         #[arg(long)]
