@@ -216,7 +216,7 @@ Examples:
   postern admin roles put clerk --allow 'orders:*'
   postern admin bindings grant mira@example.com clerk --tenant acme
 
-No administrator can sign in any more? Stop the server, and where it ran:
+No administrator can sign in any more? With the embedded store stop the server, on PostgreSQL it may go on; then where it ran:
   postern admin --offline ./postern-data users set-password admin
   postern admin --offline /var/lib/postern --config /etc/postern/postern.toml users set-password admin
 
