@@ -329,10 +329,10 @@ Next: man postern-admin-users-create";
 
 pub(super) const BOOTSTRAP: &str = "\
 For a production server, which makes nobody up. Reads the server's settings and writes its store once, while no server \
-runs on it; refused when there is an administrator.
+runs on it; refused when there is an administrator, and without --client when [[clients]] has none to sign in with.
 
 Examples:
-  postern admin bootstrap --config /etc/postern/postern.toml
+  postern admin bootstrap --config /etc/postern/postern.toml --client cli --client-secret-file cli.secret
   postern admin bootstrap --client web --client-secret-file web.secret --password-file admin.password
 
 Next: start the server, then  postern login admin --client-secret-file /run/secrets/web";

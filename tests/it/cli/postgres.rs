@@ -179,7 +179,12 @@ fn a_lost_administrator_password_is_set_anew_beside_the_servers() {
     site.types(made).ends_with(DONE);
     let set = "users set-password admin";
     site.offline("settings.toml", NEW, set).ends_with(REFUSED).complains("run `postern migrate`");
-    site.types(migrated).ends_with(DONE);
+    let told = site.types(migrated).ends_with(DONE);
+    let next = format!(
+        "postern login admin --server https://auth.example.com:7301 --client-secret-file {}",
+        site.path("cli.secret").display()
+    );
+    told.says(&next);
     let early = site.offline("settings.toml", NEW, set).ends_with(REFUSED);
     early.complains("no server has started on the database").complains("start one");
 
