@@ -14,6 +14,7 @@ mod migrate_store;
 mod offline;
 mod ports;
 mod report;
+mod service;
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -26,23 +27,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::data_dir::DataDir;
 use crate::app::ports::Ports;
-use crate::auth::audit::Audit;
-use crate::auth::feed::FeedTask;
-use crate::auth::key_rotation::KeyRules;
-use crate::auth::keyring::Keyring;
-use crate::auth::passwords::{HashSettings, Passwords};
-use crate::auth::{Auth, Rules};
+use crate::app::service::Engines;
+use crate::auth::Auth;
+use crate::auth::passwords::HashSettings;
 use crate::clock::Clock;
-use crate::config::{self, Config, Profile, WhenStale};
+use crate::config::{self, Config, Profile};
 use crate::grpc::{self, GrpcParts};
 use crate::http;
 use crate::listener::Patience;
 use crate::readiness::Readiness;
 use crate::store::Store;
 use crate::tls::{self, ServerTls};
-use crate::vault::challenges::Challenges;
-use crate::vault::sessions::Sessions;
-use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
 pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped, FirstClient, bootstrap};
 pub use check::{Found, check};
@@ -56,7 +51,6 @@ pub use report::{SigningKeyReport, StartReport, StorePlace};
 pub use crate::grpc::InProcess;
 pub use crate::store::{CopiedTable, CopyError, ServerFacts};
 
-const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
 const PURGE_EVERY: Duration = Duration::from_hours(1);
 
 /// A service that listens but does not answer yet: [`App::run`] does.
@@ -87,68 +81,24 @@ impl App {
         let store = engines::store(&config, clock.clone()).await?;
         let (background, stop_background) = (TaskTracker::new(), CancellationToken::new());
         let vault = engines::vault(&config, &store, &background, &stop_background).await?;
-        let (masters, master_key_created) = first_start::master_keys(&config, &store).await?;
-        let issuer = first_start::issuer(&config, &store).await?;
-        let keyring = Arc::new(Keyring::new(masters.keyring_sealer()));
-        first_start::signing_key(&store, &keyring, &masters, config.keys.algorithm).await?;
-
-        let verifier = verifier(&config, &issuer);
-        let clients = Arc::new(clients::clients(&config, &issuer)?);
-        clients.check(&store.clients().await?)?;
-        let (feed, mut feed_task) = FeedTask::new(
-            store.clone(),
-            Arc::clone(&verifier),
-            Arc::clone(&keyring),
-            Arc::clone(&clients),
-            clock.clone(),
-            engines::poll_interval(&config),
-        );
-        feed_task.load().await.map_err(internal)?;
-        let noting = master_key::Noting::start(&store, &masters, &clients).await?;
-
-        let passwords = Passwords::start(&hash_settings(&config.passwords)).map_err(internal)?;
+        let engines = Engines { store, vault, background: &background, stop: &stop_background };
+        let (auth, master_key_created) = service::open(&config, &clock, engines).await?;
+        let store = auth.store.clone();
+        let noting = master_key::Noting::start(&store, &auth.masters, &auth.clients).await?;
         let administrator = match &data {
             Some(data) if config.profile == Profile::Development => {
-                first_start::administrator(&store, &passwords, data, first).await?
+                first_start::administrator(&store, &auth.passwords, data, first).await?
             }
             _ => first_start::nobody_made_up(&store).await?,
         };
-        let (audit, audit_task) = Audit::new(store.clone());
-        let signing = keyring.signing_or_next(clock.now()).map_err(internal)?;
+        let signing = auth.keyring.signing_or_next(clock.now()).map_err(internal)?;
 
-        background.spawn(feed_task.run(stop_background.clone()));
-        background.spawn(store.clone().listen(stop_background.clone()));
-        background.spawn(audit_task.run(stop_background.clone()));
         background.spawn(purge(store.clone(), stop_background.clone()));
         background.spawn(noting.run(stop_background.clone()));
-        background.spawn(engines::watch_standby(store.clone(), stop_background.clone()));
+        background.spawn(engines::watch_standby(store, stop_background.clone()));
         if let Some(tls) = ports.tls.clone() {
             background.spawn(tls.watch(tls::POLL_INTERVAL, stop_background.clone()));
         }
-
-        let auth = Arc::new(Auth {
-            sessions: Sessions::new(Arc::clone(&vault), masters.sealer("session")),
-            challenges: Challenges::new(Arc::clone(&vault), masters.sealer("challenge")),
-            vault,
-            summaries: masters.sealer("summary"),
-            clients,
-            rules: Rules {
-                issuer: issuer.clone(),
-                late_repeats: config.refresh.late_repeats,
-                password_min_length: config.passwords.min_length,
-                jwks_max_age: JWKS_MAX_AGE,
-                keys: key_rules(&config),
-            },
-            store,
-            verifier,
-            keyring,
-            masters,
-            passwords,
-            feed,
-            audit,
-            clock: clock.clone(),
-            replica: uuid::Uuid::now_v7(),
-        });
         let (rotating, stop_rotating) = (Arc::clone(&auth), stop_background.clone());
         background.spawn(async move { rotating.rotate_keys(stop_rotating).await });
         let report = StartReport {
@@ -167,7 +117,7 @@ impl App {
                 algorithm: signing.stored.algorithm.name(),
                 kid: signing.stored.kid.clone(),
             },
-            issuer,
+            issuer: auth.rules.issuer.clone(),
             grpc: ports.grpc().unwrap_or(config.listen.grpc),
             admin: ports.admin().or(config.listen.admin),
             operations: ports.operations().unwrap_or(config.listen.operations),
@@ -286,23 +236,6 @@ async fn received(signal: &mut io::Result<Signal>) {
         }
         // Without a handler the signal ends the process by itself.
         Err(_) => std::future::pending().await,
-    }
-}
-
-fn verifier(config: &Config, issuer: &str) -> Arc<Verifier> {
-    Arc::new(Verifier::new(Settings {
-        issuer: issuer.to_owned(),
-        max_staleness: config.feed.max_staleness,
-        serve_stale: config.feed.when_stale == WhenStale::Serve,
-        cache_bytes: CACHE_BYTES_DEFAULT,
-    }))
-}
-
-fn key_rules(config: &Config) -> KeyRules {
-    KeyRules {
-        algorithm: config.keys.algorithm,
-        wait: JWKS_MAX_AGE * 2 + config.feed.max_staleness,
-        rotate_every: config.keys.rotate_every,
     }
 }
 

@@ -64,6 +64,13 @@ pub struct Config {
     pub log: Log,
 }
 
+impl Config {
+    /// The first program declared here that gets tokens for this audience.
+    pub fn first_client_of(&self, audience: &str) -> Option<&Client> {
+        self.clients.iter().find(|client| client.token_audiences.iter().any(|own| own == audience))
+    }
+}
+
 /// What the server may take for granted about its surroundings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {

@@ -9,7 +9,7 @@ use crate::app::data_dir::write_private;
 use crate::app::{StartError, engines, first_start, hash_settings, internal};
 use crate::auth::passwords::Passwords;
 use crate::clock::Clock;
-use crate::config::{Config, SecretError, SecretSource};
+use crate::config::{self, Config, SecretError, SecretSource};
 use crate::domain::account::{Profile, UserName};
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::client::{ClientSecret, HeldSecret, Origin, Registration, is_reserved};
@@ -49,6 +49,8 @@ pub enum BootstrapError {
     Start(#[from] StartError),
     #[error("there is an administrator already, who can make others")]
     Done,
+    #[error("nobody could sign in: there would be no client that gets tokens for {issuer}")]
+    NoClient { issuer: String },
     #[error("the password {0}")]
     Password(#[from] PasswordRule),
     #[error("the client id `{0}` belongs to Postern itself; choose another name")]
@@ -76,6 +78,12 @@ pub async fn bootstrap(config: &Config, plan: Bootstrap) -> Result<Bootstrapped,
     {
         return Err(BootstrapError::Declared(client.id.clone()));
     }
+    let client_missing = client_missing(config, &plan);
+    if let (Some(missing), config::Store::Sqlite { path }) = (&client_missing, &config.store)
+        && !path.exists()
+    {
+        return Err(missing.refusal());
+    }
     // Of a server there is no lock to take: the transaction below sees to it that one bootstrap wins.
     let mut data = crate::app::data_dir(config)?;
     if let Some(data) = &mut data {
@@ -85,6 +93,11 @@ pub async fn bootstrap(config: &Config, plan: Bootstrap) -> Result<Bootstrapped,
     // Before anything is hashed or put into a file.
     if store.administrators().await.map_err(StartError::from)? > 0 {
         return Err(BootstrapError::Done);
+    }
+    if let Some(missing) = client_missing
+        && !store.clients().await.map_err(StartError::from)?.iter().any(|client| missing.is_found_in(client))
+    {
+        return Err(missing.refusal());
     }
     let issuer = first_start::issuer(config, &store).await?;
     let passwords = Passwords::start(&hash_settings(&config.passwords)).map_err(internal)?;
@@ -118,6 +131,28 @@ pub async fn bootstrap(config: &Config, plan: Bootstrap) -> Result<Bootstrapped,
     first_start::administrator_was_told(&store).await?;
     store.close().await;
     Ok(Bootstrapped { user: administrator.id, client_secret, wrote_secret })
+}
+
+/// Production has no client of its own. An administrator whom no client can sign in would stand in the way of the next
+/// bootstrap, and nobody could register a client any more.
+struct ClientMissing<'a> {
+    issuer: &'a str,
+}
+
+impl ClientMissing<'_> {
+    fn is_found_in(&self, client: &Registration) -> bool {
+        !client.disabled && client.token_audiences.iter().any(|audience| audience == self.issuer)
+    }
+
+    fn refusal(&self) -> BootstrapError {
+        BootstrapError::NoClient { issuer: self.issuer.to_owned() }
+    }
+}
+
+/// What neither the settings nor the plan have. The store may.
+fn client_missing<'a>(config: &'a Config, plan: &Bootstrap) -> Option<ClientMissing<'a>> {
+    let issuer = config.issuer.url.as_deref().filter(|_| config.profile == config::Profile::Production)?;
+    (plan.client.is_none() && config.first_client_of(issuer).is_none()).then_some(ClientMissing { issuer })
 }
 
 type Made = (Option<Registration>, Option<SecretString>, bool);

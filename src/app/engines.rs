@@ -143,6 +143,22 @@ pub(super) async fn look_at_redis(config: &Config) -> Result<Vec<(String, &'stat
     }
 }
 
+/// The same for whoever has other things to do than to sign people in: Redis is neither waited for nor judged, so that
+/// nobody is kept from what works without it.
+pub(super) fn vault_when_asked(
+    config: &Config,
+    store: &Store,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Vault>, StartError> {
+    match &config.vault {
+        config::Vault::Store => Ok(Arc::new(store.vault())),
+        config::Vault::Redis(settings) => {
+            Ok(Arc::new(RedisVault::connect(RedisSettings::open(settings)?, tasks, stop)?))
+        }
+    }
+}
+
 /// Judges Redis again from time to time, since its settings change without us, and a fail-over leads to another server.
 async fn watch(redis: RedisVault, mut judged: bool, profile: Profile, stop: CancellationToken) {
     loop {

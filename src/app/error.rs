@@ -35,8 +35,8 @@ pub enum StartError {
     RedisSettings(#[from] RedisError),
     #[error("Redis is not fit to keep sessions: {wrong}")]
     Redis { wrong: String, right: &'static str },
-    #[error("{what} works on the embedded store, and the settings name PostgreSQL")]
-    NotEmbedded { what: &'static str },
+    #[error("no server has started on the database at {server} yet")]
+    NeverServed { server: String },
     #[error("the store failed: {0}")]
     Store(#[from] StoreError),
     #[error("the master key cannot be used: {wrong}")]
@@ -97,6 +97,9 @@ impl StartError {
                     .into(),
             ),
             Self::Redis { right, .. } => Some((*right).to_owned()),
+            Self::NeverServed { .. } => {
+                Some("start one, then run this command again; the server may go on beside it".into())
+            }
             Self::MasterKeyInUse { .. } => Some(
                 "put its line back, start, and see `postern master-key status`: it says when a key is needed no more"
                     .into(),

@@ -39,8 +39,9 @@ pub(super) async fn run(args: AdminArgs) -> Result<Answer, Failure> {
             answer
         }
         // Clap cannot say this of options that stand before or behind the words of the command.
-        None if config.is_some() => Err(Failure::local("--config is read with --offline DATA_DIR only")
-            .advise("A server that runs has its settings; leave --config away, or stop the server and add --offline")),
+        None if config.is_some() => Err(Failure::local("--config is read with --offline DATA_DIR only").advise(
+            "A server that runs has its settings; leave --config away, or add --offline to work on the store itself",
+        )),
         None => act(&Caller::new(&args.client)?, args.area).await,
     }
 }

@@ -21,6 +21,10 @@ const SHORT: usize = 12;
 pub(super) async fn run(args: MigrateStoreArgs) -> Result<Answer, Failure> {
     let from = source(&args.from)?;
     let to = match (args.to, args.to_file) {
+        (Some(url), _) if holds_a_password(&url) => {
+            return Err(Failure::local("--to: every process of the machine can read the password in it")
+                .advise("Put the URL into a file that only you can read:  --to-file FILE"));
+        }
         (Some(url), _) => Some(SecretSource::Value(url.into())),
         (None, file) => file.map(SecretSource::File),
     };
@@ -47,6 +51,13 @@ fn source(from: &str) -> Result<PathBuf, Failure> {
         _ => Err(Failure::local(format!("{} is no embedded store", plain(from)))
             .advise("Name its file or its folder:  --from sqlite:/var/lib/postern")),
     }
+}
+
+/// Rather one too many: what is taken for a password may as well stand in a file.
+fn holds_a_password(url: &str) -> bool {
+    let behind_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let written = behind_scheme.split_once('@').and_then(|(user, _)| user.split_once(':'));
+    written.is_some_and(|(_, password)| !password.is_empty()) || url.contains("password=")
 }
 
 fn text(moved: &Moved) -> String {
@@ -131,6 +142,27 @@ mod tests {
         }
         for from in ["sqlite:", "./data", "postgres://127.0.0.1/postern"] {
             assert!(source(from).is_err(), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_password_on_the_line_is_found() {
+        for url in [
+            "postgres://ann:secret@127.0.0.1:5432/postern",
+            "postgres://ann:sec?ret@127.0.0.1/postern",
+            "postgres://ann:12/secret@127.0.0.1/postern",
+            "postgres://:secret@127.0.0.1/postern",
+            "postgres://ann@127.0.0.1/postern?password=secret",
+            "ann:secret@127.0.0.1/postern",
+        ] {
+            assert!(holds_a_password(url), "{url}");
+        }
+        for url in [
+            "postgres://postgres@127.0.0.1:5432/postern?sslmode=verify-full",
+            "postgres://127.0.0.1:5432/postern",
+            "postgres://ann:@[::1]:5432/postern",
+        ] {
+            assert!(!holds_a_password(url), "{url}");
         }
     }
 }

@@ -194,6 +194,8 @@ fn what_cannot_be_moved_is_told() {
     };
     assert!(run("sqlite:nothing", &["--to", "postgres://127.0.0.1:1/x"]).contains("there is no store"));
     assert!(run("./data", &[]).contains("--from sqlite:"));
+    let written = run("sqlite:nothing", &["--to", "postgres://ann:c4nary@127.0.0.1:1/x"]);
+    assert!(written.contains("--to-file FILE") && !written.contains("c4nary"), "{written}");
     std::fs::write(folder.path().join("postern.db"), vec![7; 4_096]).unwrap();
     assert!(run("sqlite:postern.db", &["--to", "postgres://127.0.0.1:1/x"]).contains("is not a database"));
     assert_eq!(std::fs::read(folder.path().join("postern.db")).unwrap(), vec![7; 4_096]);

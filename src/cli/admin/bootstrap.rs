@@ -1,6 +1,8 @@
 //! `postern admin bootstrap`: the first administrator and the first client, written into the store itself, since nobody
 //! can be asked for leave yet. Speaks to no server.
 
+mod sign_in;
+
 use std::io::{self, IsTerminal as _};
 
 use secrecy::ExposeSecret as _;
@@ -44,7 +46,11 @@ pub(super) async fn run(args: BootstrapArgs, caller: &ClientArgs) -> Result<Answ
     if let Some(secret) = &made.client_secret {
         text.add(format_args!("Its secret, shown this once:  {}", secret.expose_secret()));
     }
-    text.add(format_args!("Next: start the server, then  postern login {}", shell_word(&plain(&args.user))));
+    let options = sign_in::options(&config, caller, args.client.is_some());
+    text.add(format_args!("Next: start the server, then  postern login {}{options}", shell_word(&plain(&args.user))));
+    if config.tls.is_some() && caller.ca.is_none() {
+        text.add("      with --ca FILE, if this system does not trust who signed the certificate");
+    }
     let value = json!({ "user": { "id": made.user.to_string(), "userName": args.user }, "client": args.client });
     Ok(Answer::of_value(value, text.finish()))
 }
@@ -72,6 +78,9 @@ fn refused(why: &BootstrapError) -> Failure {
     let failure = Failure::local(why.to_string());
     match why {
         BootstrapError::Done => failure.advise("Ask them, or sign in as one:  postern admin users create"),
+        BootstrapError::NoClient { .. } => failure
+            .advise("Make one with the administrator:  --client NAME --client-secret-file FILE")
+            .advise("Or declare one in [[clients]], with the issuer among its token_audiences"),
         BootstrapError::Start(StartError::Locked { .. }) => {
             failure.advise("Stop the server first: this writes to its store directly")
         }

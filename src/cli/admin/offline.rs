@@ -1,4 +1,4 @@
-//! Administration of a data directory while no server runs on it.
+//! Administration of the store itself: of a data directory while no server runs on it, or of PostgreSQL beside the servers.
 
 use std::path::Path;
 

@@ -11,10 +11,16 @@ use super::{ClientArgs, ServeArgs, help};
 pub(in crate::cli) struct AdminArgs {
     #[command(subcommand)]
     pub(in crate::cli) area: Area,
-    /// Work on this data directory itself, while no server runs on it; needs no sign-in
-    #[arg(long, value_name = "DATA_DIR", global = true, help_heading = "Options of every client command")]
+    #[arg(
+        long,
+        value_name = "DATA_DIR",
+        global = true,
+        help_heading = "Options of every client command",
+        help = "Work on the store itself, without sign-in: on the embedded one in this folder while no server runs on it, or \
+                on PostgreSQL if the settings name it, beside the servers; the folder is then not used"
+    )]
     pub(in crate::cli) offline: Option<PathBuf>,
-    /// With --offline: the settings of the server that runs there [default: ./postern.toml if it exists]
+    /// With --offline: the settings of the server [default: ./postern.toml if it exists]
     #[arg(long, value_name = "FILE", global = true, help_heading = "Options of every client command")]
     pub(in crate::cli) config: Option<PathBuf>,
     #[command(flatten)]
@@ -317,7 +323,8 @@ pub(in crate::cli) enum Keys {
     /// Take a key out of service: by plan, or at once if it leaked
     Retire {
         /// The key, as `postern admin keys list` shows it
-        #[arg(value_name = "KEY")]
+        // One in 64 begins with a hyphen.
+        #[arg(value_name = "KEY", allow_hyphen_values = true)]
         kid: String,
         /// Refuse its tokens now; you will have to refresh, too
         #[arg(long)]

@@ -216,7 +216,7 @@ Examples:
   postern admin roles put clerk --allow 'orders:*'
   postern admin bindings grant mira@example.com clerk --tenant acme
 
-No administrator can sign in any more? Stop the server, and where it ran:
+No administrator can sign in any more? With the embedded store stop the server, on PostgreSQL it may go on; then where it ran:
   postern admin --offline ./postern-data users set-password admin
   postern admin --offline /var/lib/postern --config /etc/postern/postern.toml users set-password admin
 
@@ -329,10 +329,10 @@ Next: man postern-admin-users-create";
 
 pub(super) const BOOTSTRAP: &str = "\
 For a production server, which makes nobody up. Reads the server's settings and writes its store once, while no server \
-runs on it; refused when there is an administrator.
+runs on it; refused when there is an administrator, and without --client when [[clients]] has none to sign in with.
 
 Examples:
-  postern admin bootstrap --config /etc/postern/postern.toml
+  postern admin bootstrap --config /etc/postern/postern.toml --client cli --client-secret-file cli.secret
   postern admin bootstrap --client web --client-secret-file web.secret --password-file admin.password
 
 Next: start the server, then  postern login admin --client-secret-file /run/secrets/web";

@@ -129,6 +129,24 @@ fn half_a_command_is_refused() {
 }
 
 #[test]
+fn a_key_may_begin_with_a_hyphen() {
+    use admin::{Area, Keys};
+
+    for (kid, line) in [
+        ("-C4tz", "postern admin keys retire -C4tz --immediately"),
+        ("-C4tz", "postern admin keys retire --immediately -C4tz"),
+        ("-h4tz", "postern admin keys retire -h4tz --immediately --json"),
+        ("--C4tz", "postern admin keys retire --C4tz --immediately"),
+    ] {
+        let Some(Command::Admin(args)) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("{line}");
+        };
+        let Area::Keys(Keys::Retire { kid: found, immediately }) = args.area else { panic!("{line}") };
+        assert_eq!((found.as_str(), immediately), (kid, true), "{line}");
+    }
+}
+
+#[test]
 fn whole_commands_are_taken() {
     for line in [
         "postern",

@@ -10,7 +10,7 @@ use postern_rig::redis::{Flavour, Redis};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{DONE, Outcome, Person, REFUSED, Served, command, finish, folder};
+use super::{DONE, NOT_AUTHENTICATED, Outcome, Person, REFUSED, Served, command, finish, folder};
 use crate::certificates::{Files, Leaf};
 
 const README: &str = include_str!("../../../README.md");
@@ -77,6 +77,20 @@ impl Site {
                 self.postgres.psql("postgres", &format!("alter role {role} password '{password}'"));
             }
         }
+    }
+
+    /// A command for a server, as somebody whom no setting of this machine leads there.
+    fn asks(&self, server: &str, line: &str, words: &str) -> Outcome {
+        let words = self.here(&format!("{words} --ca ca.crt --client-secret-file /run/secrets/cli.secret"));
+        let mut command = self.operator.command();
+        finish(command.args(words.split(' ')).env("POSTERN_SERVER", server), line)
+    }
+
+    /// Administration of the store itself, with these settings.
+    fn offline(&self, settings: &str, line: &str, words: &str) -> Outcome {
+        let mut program = command(self.elsewhere.path());
+        program.args(["admin", "--offline", "no-such-folder", "--config"]).arg(self.path(settings));
+        finish(program.args(words.split(' ')), line)
     }
 
     fn program(&self, words: &str) -> Command {
@@ -175,6 +189,58 @@ fn the_way_to_postgres_and_redis_is_as_the_readme_says() {
 #[test]
 fn the_way_to_postgres_alone_is_the_same() {
     walk(ALONE);
+}
+
+/// Nobody stops the servers for it, and Redis may be away.
+#[test]
+fn a_lost_administrator_password_is_set_anew_beside_the_servers() {
+    const NEW: &str = "another password of some length";
+    let [made, migrated, ..] = blocks("Production engines", "sh")[..] else { panic!("four blocks") };
+    let site = Site::new(WITH_REDIS);
+    site.prepare(blocks("Production engines", "text")[0]);
+    let settings = std::fs::read_to_string(site.path("settings.toml")).unwrap();
+    std::fs::write(site.path("without-redis.toml"), settings.replace("redis-url", "no-redis-url")).unwrap();
+    site.secret("no-redis-url", "redis://127.0.0.1:1");
+    site.types(made).ends_with(DONE);
+    let set = "users set-password admin";
+    site.offline("settings.toml", NEW, set).ends_with(REFUSED).complains("run `postern migrate`");
+    let told = site.types(migrated).ends_with(DONE);
+    let next = format!(
+        "postern login admin --server https://auth.example.com:7301 --client-secret-file {}",
+        site.path("cli.secret").display()
+    );
+    told.says(&next);
+    let early = site.offline("settings.toml", NEW, set).ends_with(REFUSED);
+    early.complains("no server has started on the database").complains("start one");
+
+    let (first, second) = (site.serve("first"), site.serve("second"));
+    let at = [at(&first, "grpc"), at(&second, "grpc")];
+    for server in &at {
+        site.asks(server, PASSWORD, "login admin").ends_with(DONE);
+        site.asks(server, "", "verify").ends_with(DONE);
+    }
+    site.offline("without-redis.toml", "", "users list").ends_with(DONE).says("admin");
+    site.offline("without-redis.toml", "short", set).ends_with(REFUSED).complains("PASSWORD_REFUSED");
+    site.offline("without-redis.toml", NEW, set).ends_with(DONE).says("Set the password of admin");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    for server in &at {
+        site.asks(server, "", "verify").ends_with(NOT_AUTHENTICATED);
+        site.asks(server, "", "refresh").ends_with(NOT_AUTHENTICATED);
+        site.asks(server, PASSWORD, "login admin").ends_with(NOT_AUTHENTICATED);
+        site.asks(server, NEW, "login admin").ends_with(DONE);
+    }
+    site.offline("settings.toml", NEW, "users create kim").ends_with(DONE).says("--offline no-such-folder --config");
+    site.asks(&at[0], NEW, "login kim").ends_with(DONE);
+
+    // The store alone is not enough: whoever has another key is not who runs the servers.
+    finish(&mut site.program("master-key new --out /run/secrets/foreign-key"), "").ends_with(DONE);
+    std::fs::write(site.path("foreign.toml"), settings.replace("master-key", "foreign-key")).unwrap();
+    site.offline("foreign.toml", PASSWORD, set).ends_with(REFUSED).complains("another master key 1");
+    site.asks(&at[1], NEW, "login admin").ends_with(DONE);
+    assert!(!site.elsewhere.path().join("no-such-folder").exists());
+    for served in [first, second] {
+        assert_eq!(served.end(Signal::TERM), Some(DONE));
+    }
 }
 
 #[test]

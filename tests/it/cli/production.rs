@@ -291,6 +291,43 @@ async fn what_bootstrap_makes_is_audited_and_what_it_refuses_is_not_made() {
     assert_eq!((database.count("users").await, database.count("audit").await), (1, 2));
 }
 
+/// An administrator whom no client signs in could not make one either, and a second bootstrap is refused.
+#[test]
+fn nobody_is_made_whom_no_client_could_sign_in() {
+    let site = Site::new();
+    site.secret("password", "a password of some length\n");
+    site.secret("web.secret", &format!("pcs_{}", "A".repeat(43)));
+    let path = |name: &str| site.path(name).display().to_string();
+    let before = site.names();
+    let bootstrap = ["admin", "bootstrap", "--password-file", &path("password")];
+    let refused = || site.run(&bootstrap).ends_with(REFUSED).complains("nobody could sign in");
+    refused().complains("--client NAME --client-secret-file FILE").complains("[[clients]]");
+    assert_eq!(site.names(), before);
+    // Where a server has made the store already, nothing but it is there.
+    assert_eq!(site.serve().end(Signal::TERM), Some(DONE));
+    refused();
+    assert!(site.serve().log().contains("nobody can administer this service yet"));
+
+    let settings = std::fs::read_to_string(site.path("postern.toml")).unwrap();
+    let declare = |token_audiences: &str| {
+        let secret = path("web.secret");
+        let client = format!(
+            "[[clients]]\nid = 'web'\nsecrets = [{{ file = '{secret}' }}]\nroles = ['postern.front', 'postern.backend']\n\
+             audience = '{ISSUER}'\ntoken_audiences = {token_audiences}\n"
+        );
+        std::fs::write(site.path("postern.toml"), format!("{settings}{client}")).unwrap();
+    };
+    declare("['https://orders.postern.dev']");
+    refused();
+    declare(&format!("['https://orders.postern.dev', '{ISSUER}']"));
+    let next = format!("postern login admin --server http://127.0.0.1:0 --client-secret-file {}", path("web.secret"));
+    site.run(&bootstrap).ends_with(DONE).says(&next);
+    let served = site.serve();
+    let login = format!("login admin --client-secret-file {}", path("web.secret"));
+    Person::at(served.url()).types("a password of some length", &login).ends_with(DONE);
+    assert_eq!(served.end(Signal::TERM), Some(DONE));
+}
+
 #[test]
 fn the_password_may_be_piped_and_the_secret_brought_along() {
     let site = Site::new();
