@@ -150,7 +150,7 @@ fn to_do(key: &NumberStatus, status: &Status, view: &View) -> String {
         NumberStatus { held: false, signing_keys: 1.., .. } => {
             "put its line back: it seals signing keys, and no server starts without it".to_owned()
         }
-        NumberStatus { held: false, .. } => "gone, and its sessions with it".to_owned(),
+        NumberStatus { held: false, .. } => "gone: none of its sessions is refreshed any more".to_owned(),
         NumberStatus { current: true, .. } => "nothing".to_owned(),
         NumberStatus { number, .. } if number > current => {
             format!("when every server knows it: postern master-key use {number} --file FILE")

@@ -1,5 +1,5 @@
-//! One transaction that changes something: it knows the time, collects what verifiers must learn, and takes its place in
-//! the change log last.
+//! One transaction that changes something: it knows the time, stands in the line of all changes from its first statement on,
+//! collects what verifiers must learn, and takes its place in the change log last.
 
 use std::collections::BTreeSet;
 

@@ -58,7 +58,7 @@ pub(in crate::cli) struct DropMasterKey {
     /// The file that holds it
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) file: PathBuf,
-    /// The emergency stop: although sessions were opened under it, which then end
+    /// The emergency stop: although sessions were opened under it, which nobody refreshes then
     #[arg(long)]
     pub(in crate::cli) end_its_sessions: bool,
     #[command(flatten)]
