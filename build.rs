@@ -4,7 +4,12 @@
 use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, MessageDescriptor, OneofDescriptor};
 use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 
-const FILES: [&str; 3] = ["postern/auth/v1/auth.proto", "postern/auth/v1/reason.proto", "postern/admin/v1/admin.proto"];
+const FILES: [&str; 4] = [
+    "postern/auth/v1/auth.proto",
+    "postern/auth/v1/reason.proto",
+    "postern/admin/v1/admin.proto",
+    "postern/account/v1/account.proto",
+];
 
 #[expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts through the environment")]
 fn main() -> Result<(), Box<dyn Error>> {

@@ -7,14 +7,17 @@ mod data_dir;
 mod engines;
 mod error;
 mod first_start;
+pub mod gateway;
 mod hardening;
 pub mod master_key;
 mod migrate;
 mod migrate_store;
 mod offline;
 mod ports;
+mod providers;
 mod report;
 mod service;
+mod trusted;
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -26,14 +29,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::data_dir::DataDir;
-use crate::app::ports::Ports;
+use crate::app::ports::{Listeners, Ports};
 use crate::app::service::Engines;
 use crate::auth::Auth;
+use crate::auth::password_rules::PasswordRules;
 use crate::auth::passwords::HashSettings;
+use crate::breached::BreachedFile;
 use crate::clock::Clock;
 use crate::config::{self, Config, Profile};
+use crate::domain::password::Context;
 use crate::grpc::{self, GrpcParts};
-use crate::http;
+use crate::http::gateway::Gateway;
+use crate::http::operations;
 use crate::listener::Patience;
 use crate::readiness::Readiness;
 use crate::store::Store;
@@ -61,6 +68,7 @@ pub struct App {
     pub patience: Patience,
     readiness: Arc<Readiness>,
     ports: Ports,
+    gateway: Option<Gateway>,
     connection_age: Duration,
     background: TaskTracker,
     stop_background: CancellationToken,
@@ -70,10 +78,12 @@ pub struct App {
 impl App {
     /// Opens everything, makes what the first start makes, and loads the verifier. `first` says where a first
     /// password may go.
-    pub async fn start(config: Config, clock: Clock, first: FirstPassword) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config, clock: Clock, first: FirstPassword) -> Result<Self, StartError> {
         let began = clock.moment();
         let mut data = data_dir(&config)?;
         let ports = Ports::open(&config, &clock)?;
+        // Said to nobody yet: clients and providers are told where browsers come back to.
+        gateway::settle_url(&mut config, ports.gateway());
         if let Some(data) = &mut data {
             data.sign().map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
         }
@@ -93,12 +103,14 @@ impl App {
         };
         let signing = auth.keyring.signing_or_next(clock.now()).map_err(internal)?;
 
-        background.spawn(purge(store.clone(), stop_background.clone()));
+        background.spawn(purge(store.clone(), config.audit.retention, stop_background.clone()));
         background.spawn(noting.run(stop_background.clone()));
         background.spawn(engines::watch_standby(store, stop_background.clone()));
         if let Some(tls) = ports.tls.clone() {
             background.spawn(tls.watch(tls::POLL_INTERVAL, stop_background.clone()));
         }
+        let (levelling, stop_levelling) = (Arc::clone(&auth), stop_background.clone());
+        background.spawn(async move { levelling.level_passwords(stop_levelling).await });
         let (rotating, stop_rotating) = (Arc::clone(&auth), stop_background.clone());
         background.spawn(async move { rotating.rotate_keys(stop_rotating).await });
         let report = StartReport {
@@ -121,16 +133,32 @@ impl App {
             grpc: ports.grpc().unwrap_or(config.listen.grpc),
             admin: ports.admin().or(config.listen.admin),
             operations: ports.operations().unwrap_or(config.listen.operations),
+            gateway: ports.gateway().and_then(|_| config.gateway.url.clone()),
             tls: ports.tls.is_some(),
             // A stranger need not be told what there is to call.
             reflection: config.profile == Profile::Development,
             administrator,
             elapsed: clock.moment().since(began),
         };
+        let gateway = match ports.gateway() {
+            Some(_) => Some(gateway::in_process(&config, &auth, clock.clone())?),
+            None => None,
+        };
         let readiness = Arc::new(Readiness::default());
         readiness.loaded();
         let (patience, connection_age) = (Patience::default(), config.limits.connection_age);
-        Ok(Self { auth, report, patience, readiness, ports, connection_age, background, stop_background, _data: data })
+        Ok(Self {
+            auth,
+            report,
+            patience,
+            readiness,
+            ports,
+            gateway,
+            connection_age,
+            background,
+            stop_background,
+            _data: data,
+        })
     }
 
     /// The certificate that is shown, for whoever cannot wait until a change of its files is noticed.
@@ -142,12 +170,14 @@ impl App {
 impl App {
     /// Serves until `shutdown`, then drains: calls first, then what they left behind, then the store.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { auth, report, patience, readiness, ports, connection_age, background, stop_background, .. } = self;
+        let Self {
+            auth, report, patience, readiness, ports, gateway, connection_age, background, stop_background, ..
+        } = self;
         if report.administrator.is_some() {
             first_start::administrator_was_told(&auth.store).await?;
         }
         let (stop_grpc, stop_operations) = (CancellationToken::new(), CancellationToken::new());
-        let (doors, operations) = ports.into_listeners(patience);
+        let Listeners { doors, operations: probe_door, gateway: page_door } = ports.into_listeners(patience);
         let parts = GrpcParts {
             auth: Arc::clone(&auth),
             readiness: Arc::clone(&readiness),
@@ -155,7 +185,14 @@ impl App {
             connection_age,
         };
         let calls = grpc::serve(doors, parts, stop_grpc.clone());
-        let probes = http::serve(operations, Arc::clone(&readiness), stop_operations.clone());
+        // On the heap: it is large, and all that waits for it would be as large on every stack.
+        let pages = Box::pin(async {
+            if let Some((gateway, listener)) = gateway.zip(page_door) {
+                gateway.serve(listener, stop_grpc.clone()).await;
+            }
+        });
+        let probes =
+            operations::serve(probe_door, Arc::clone(&readiness), auth.metrics.clone(), stop_operations.clone());
         let asked = async {
             shutdown.await;
             readiness.drain();
@@ -163,10 +200,14 @@ impl App {
         };
         let answered = async {
             let mut calls = std::pin::pin!(calls);
-            let answered = tokio::select! {
-                failed = calls.as_mut() => failed,
-                () = asked => calls.await,
+            let serving = async {
+                tokio::select! {
+                    failed = calls.as_mut() => failed,
+                    () = asked => calls.await,
+                }
             };
+            // Beside the calls, not behind them: what browsers have begun needs no port of gRPC, only what stands behind it.
+            let (answered, ()) = tokio::join!(serving, pages);
             // The probes stay open until the last call is answered, so that the drain can be seen.
             stop_operations.cancel();
             answered.map_err(internal)
@@ -249,8 +290,22 @@ fn hash_settings(passwords: &config::Passwords) -> HashSettings {
     }
 }
 
+/// Beside what is configured, nobody's password may live on the product's name or the host's.
+fn password_rules(passwords: &config::Passwords, issuer: Option<&str>) -> PasswordRules {
+    let url = issuer.and_then(|issuer| url::Url::parse(issuer).ok());
+    let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+    // The last label is nobody's name.
+    let named = host.rsplit_once('.').map_or(host, |(named, _last)| named);
+    let words = passwords.context_words.iter().map(String::as_str);
+    PasswordRules {
+        min_length: passwords.min_length,
+        context: Context::of(["postern", named].into_iter().chain(words)),
+        breached: passwords.breached_file.clone().map(BreachedFile::at),
+    }
+}
+
 /// Frees what has outlived its use. Nothing is judged by it.
-async fn purge(store: Store, stop: CancellationToken) {
+async fn purge(store: Store, audit_kept: Option<Duration>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(PURGE_EVERY) => {}
@@ -259,6 +314,11 @@ async fn purge(store: Store, stop: CancellationToken) {
         match store.purge().await {
             Ok(purged) => tracing::debug!(?purged, "purged"),
             Err(why) => tracing::warn!(%why, "the hourly purge failed"),
+        }
+        let Some(kept) = audit_kept else { continue };
+        match store.purge_audit(kept).await {
+            Ok(purged) => tracing::debug!(purged, "the audit log was purged"),
+            Err(why) => tracing::warn!(%why, "the audit log was not purged"),
         }
     }
 }

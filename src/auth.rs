@@ -4,18 +4,26 @@
 pub mod admin;
 pub mod audit;
 pub mod challenge;
+pub mod change_password;
 pub mod clients;
 pub mod error;
+pub mod exchange;
 pub mod feed;
+pub mod identities;
 pub mod key_rotation;
 pub mod keyring;
+pub mod limits;
 pub mod login;
 pub mod master_key;
 pub mod needs;
+pub mod oauth;
+pub mod password_rules;
 pub mod passwords;
+pub mod pepper;
 pub mod refresh;
 pub mod sessions;
 mod sign_in;
+mod ticket;
 pub mod tokens;
 pub mod verify;
 
@@ -31,23 +39,33 @@ use crate::auth::error::AuthError;
 use crate::auth::feed::Feed;
 use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
+use crate::auth::limits::Limits;
 use crate::auth::master_key::MasterKeys;
 use crate::auth::needs::Need;
+use crate::auth::password_rules::PasswordRules;
 use crate::auth::passwords::Passwords;
 use crate::clock::Clock;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::{EndedSession, Revision};
 use crate::domain::client::Client;
 use crate::domain::id::{ClientId, SessionId, UserId};
-use crate::domain::role::BoundRole;
+use crate::domain::role::{BoundRole, RoleId};
 use crate::domain::session::{Session, TokenScope};
 use crate::domain::standing::{End, Fence, Owner};
 use crate::domain::time::Timestamp;
+use crate::metrics::Metrics;
+use crate::oauth::Providers;
+use crate::oauth::trusted::TrustedIssuers;
 use crate::store::Store;
 use crate::vault::Vault;
-use crate::vault::challenges::Challenges;
+use crate::vault::challenges::Challenge;
+use crate::vault::codes::HandoffCode;
+use crate::vault::flows::Flow;
+use crate::vault::links::PendingLink;
+use crate::vault::records::Records;
 use crate::vault::seal::{Place, Sealer};
 use crate::vault::sessions::Sessions;
+use crate::vault::traded::TradedToken;
 use crate::verifier::{Bearer, InvalidWhy, TokenFault, Verifier};
 
 pub use error::AuthError as Error;
@@ -58,14 +76,22 @@ pub struct Auth {
     /// Beside its typed forms, for whoever asks only whether it is there.
     pub vault: Arc<dyn Vault>,
     pub sessions: Sessions,
-    pub challenges: Challenges,
+    pub challenges: Records<Challenge>,
+    pub flows: Records<Flow>,
+    pub codes: Records<HandoffCode>,
+    pub links: Records<PendingLink>,
+    pub traded: Records<TradedToken>,
     pub verifier: Arc<Verifier>,
     pub keyring: Arc<Keyring>,
     pub masters: MasterKeys,
     pub passwords: Passwords,
     pub clients: Arc<Clients>,
+    pub limits: Limits,
+    pub providers: Providers,
+    pub trusted_issuers: TrustedIssuers,
     pub feed: Feed,
     pub audit: Audit,
+    pub metrics: Metrics,
     pub clock: Clock,
     /// Seals what a revocation remembers of its session.
     pub summaries: Sealer,
@@ -75,12 +101,14 @@ pub struct Auth {
 }
 
 /// Settings of the use cases.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Rules {
     /// `iss`; also Postern's own audience.
     pub issuer: String,
     pub late_repeats: bool,
-    pub password_min_length: usize,
+    pub passwords: PasswordRules,
+    /// Held everywhere by users who come by a provider for the first time.
+    pub new_user_roles: Vec<RoleId>,
     /// How long callers may keep a copy of the public keys.
     pub jwks_max_age: Duration,
     pub keys: KeyRules,
@@ -101,6 +129,8 @@ pub struct TokenPair {
     pub refresh_expire_time: Timestamp,
     pub session_id: SessionId,
     pub session_expire_time: Timestamp,
+    /// For the device, after a sign-in.
+    pub device_token: Option<SecretString>,
 }
 
 /// Whom fresh tokens speak for, with what holds now.
@@ -149,6 +179,7 @@ impl Auth {
             refresh_expire_time: session.idle_end(facts.client.session_policy.idle_ttl),
             session_id: session.id,
             session_expire_time: session.absolute_end,
+            device_token: None,
         };
         let subject = Subject {
             user: session.user,

@@ -9,6 +9,7 @@ mod config;
 mod exit;
 mod failure;
 mod files;
+mod gateway;
 mod generate;
 mod health;
 mod json;
@@ -17,6 +18,7 @@ mod migrate;
 mod migrate_store;
 mod output;
 mod pages;
+mod passwd;
 mod prompt;
 mod serve;
 mod sessions;
@@ -34,7 +36,11 @@ use output::{Answer, Output};
 
 /// Does what was asked, and tells it.
 pub async fn run(cli: Cli) -> Exit {
-    let Some(command) = cli.command else { return Box::pin(serve::run(cli.serve)).await };
+    let command = match cli.command {
+        None => return Box::pin(serve::run(cli.serve)).await,
+        Some(Command::Gateway(args)) => return Box::pin(gateway::run(*args)).await,
+        Some(command) => command,
+    };
     let output = match &command {
         Command::Config(args) => args.output(),
         Command::Health(args) => args.client.output(),
@@ -42,13 +48,14 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Refresh(args) => args.client.output(),
         Command::Verify(args) => args.client.output(),
         Command::Sessions(args) => args.client.output(),
+        Command::Passwd(args) => args.client.output(),
         Command::Revoke(args) => args.client.output(),
         Command::Whoami(client) | Command::Logout(client) => client.output(),
         Command::Admin(args) => args.client.output(),
         Command::MasterKey(args) => Output::new(args.json),
         Command::Migrate(args) => Output::new(args.json),
         Command::MigrateStore(args) => Output::new(args.json),
-        Command::Proto(_) | Command::Completions(_) | Command::Man(_) => Output::new(false),
+        Command::Gateway(_) | Command::Proto(_) | Command::Completions(_) | Command::Man(_) => Output::new(false),
     };
     match ask(command).await {
         Ok(answer) => output.answer(answer),
@@ -63,6 +70,8 @@ pub fn complain(error: &dyn std::fmt::Display) -> Exit {
 
 async fn ask(command: Command) -> Result<Answer, failure::Failure> {
     match command {
+        // It serves, and never gets here.
+        Command::Gateway(_) => Ok(Answer::of_text(String::new())),
         Command::Config(args) => config::run(*args).await,
         Command::Health(args) => health::run(args).await,
         Command::Login(args) => sign_in::login(args).await,
@@ -72,6 +81,7 @@ async fn ask(command: Command) -> Result<Answer, failure::Failure> {
         Command::Sessions(args) => sessions::list(args).await,
         Command::Revoke(args) => sessions::revoke(args).await,
         Command::Logout(args) => sign_in::logout(args).await,
+        Command::Passwd(args) => passwd::run(args).await,
         Command::Admin(args) => admin::run(*args).await,
         Command::MasterKey(args) => master_key::run(args).await,
         Command::Migrate(args) => migrate::run(*args).await,

@@ -8,15 +8,18 @@ pub mod peer;
 pub mod render;
 pub mod status;
 
+mod account_service;
 mod admin_service;
 mod auth_service;
 mod connection;
 mod health;
 mod limits;
+mod oauth;
 mod pages;
 mod verify;
 
 use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,21 +28,24 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tower::util::BoxCloneService;
+use tower::util::{BoxCloneService, BoxCloneSyncService};
 use tower::{Layer as _, ServiceExt as _};
 
 use crate::auth::Auth;
 use crate::listener::Listener;
 use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::account::v1::account_service_server::AccountServiceServer;
 use crate::proto::admin::v1::admin_service_server::AdminServiceServer;
 use crate::proto::auth::v1::auth_service_server::AuthServiceServer;
 use crate::readiness::Readiness;
+use account_service::AccountDoor;
 use admin_service::AdminDoor;
 use auth_service::AuthDoor;
 use connection::Manners;
 use health::Health;
 use layers::{Around, Budget, CatchPanic, Deadline, Form, Malformed, Next, Observe};
 use limits::BySize;
+use peer::Peer;
 
 /// How long calls that were begun may hold up the end.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -53,6 +59,8 @@ pub struct Doors {
 
 /// See [`in_process`].
 pub type InProcess = BoxCloneService<http::Request<Body>, http::Response<Body>, Infallible>;
+/// See [`for_gateway`].
+pub type ForGateway = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Infallible>;
 
 /// What stands behind the doors.
 pub struct GrpcParts {
@@ -84,7 +92,7 @@ pub async fn serve(doors: Doors, parts: GrpcParts, shutdown: CancellationToken) 
         let routes = routes.add_service(health_service.clone());
         if reflection { add_reflection(routes) } else { Ok(routes) }
     };
-    let mut public = Routes::new(auth_service(&auth));
+    let mut public = Routes::new(auth_service(&auth)).add_service(account_service(&auth));
     let mut admin = None;
     match doors.admin {
         // Not routed on the public port: what is not there cannot be reached by a hole in what guards it.
@@ -146,6 +154,16 @@ pub fn in_process(auth: &Arc<Auth>) -> InProcess {
     }))
 }
 
+/// What a gateway asks, without a port: as a program on this machine, which proves itself like any other.
+pub fn for_gateway(auth: &Arc<Auth>) -> ForGateway {
+    let service = around(auth, Routes::new(auth_service(auth)).add_service(account_service(auth)).prepare());
+    let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), names: Arc::from([]) };
+    BoxCloneSyncService::new(service.map_request(move |mut request: http::Request<Body>| {
+        request.extensions_mut().insert(peer.clone());
+        request
+    }))
+}
+
 fn auth_service(auth: &Arc<Auth>) -> BySize<AuthServiceServer<AuthDoor>> {
     let door = Arc::new(AuthDoor::new(Arc::clone(auth)));
     BySize::new(limits::BATCH_VERIFY, |limit| {
@@ -153,6 +171,12 @@ fn auth_service(auth: &Arc<Auth>) -> BySize<AuthServiceServer<AuthDoor>> {
             .max_decoding_message_size(limit)
             .max_encoding_message_size(limits::ANSWER_BYTES_MAX)
     })
+}
+
+fn account_service(auth: &Arc<Auth>) -> AccountServiceServer<AccountDoor> {
+    AccountServiceServer::new(AccountDoor::new(Arc::clone(auth)))
+        .max_decoding_message_size(limits::REQUEST_BYTES_MAX)
+        .max_encoding_message_size(limits::ANSWER_BYTES_MAX)
 }
 
 fn admin_service(auth: &Arc<Auth>) -> BySize<AdminServiceServer<AdminDoor>> {

@@ -1,5 +1,5 @@
 //! Postern, a gRPC authentication service. The rooms, in reading order; each may name only those that stand above it,
-//! save `budget`, `config`, `clock` and `telemetry`, which stand aside.
+//! save `breached`, `budget`, `config`, `clock` and `telemetry`, which stand aside.
 
 /// Values and rules: ids, accounts, sessions and their rotation, permissions, roles. Pure.
 pub mod domain;
@@ -13,6 +13,9 @@ pub mod vault;
 /// What lasts, in SQL: users, roles, keys, revocations, the change log.
 pub mod store;
 
+/// Providers of identities: what is said to them, and what of their answers may be believed.
+pub mod oauth;
+
 /// Use cases, one file a flow: every decision is here or in the pure rooms above.
 pub mod auth;
 
@@ -25,7 +28,7 @@ pub mod listener;
 /// The gRPC port: whose a call is, how long it may take, translation, refusals.
 pub mod grpc;
 
-/// The operations port: alive, ready, nothing else.
+/// HTTP/1.1: the gateway for browsers, a client of the contract; and the operations port.
 pub mod http;
 
 /// Composition: settings in, a running service out.
@@ -40,11 +43,17 @@ pub mod proto;
 /// The one place that reads the time.
 pub mod clock;
 
+/// A file of breached passwords, searched where it lies.
+pub mod breached;
+
 /// How long one call may wait for engines.
 pub mod budget;
 
 /// Whether this process should be sent work.
 pub mod readiness;
+
+/// What is counted, for Prometheus.
+pub mod metrics;
 
 /// Every setting, typed and judged before anything starts.
 pub mod config;

@@ -31,14 +31,29 @@ pub mod admin {
     }
 }
 
+/// What people do with their own account.
+pub mod account {
+    #[expect(
+        clippy::pedantic,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::clone_on_ref_ptr,
+        reason = "generated code"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("postern.account.v1");
+    }
+}
+
 /// The whole contract as a serialized `FileDescriptorSet` with comments and options, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("descriptors");
 
 /// The contract as it is written, each file under the name by which the others import it.
-pub const SOURCES: [(&str, &str); 3] = [
+pub const SOURCES: [(&str, &str); 4] = [
     ("postern/auth/v1/auth.proto", include_str!("../proto/postern/auth/v1/auth.proto")),
     ("postern/auth/v1/reason.proto", include_str!("../proto/postern/auth/v1/reason.proto")),
     ("postern/admin/v1/admin.proto", include_str!("../proto/postern/admin/v1/admin.proto")),
+    ("postern/account/v1/account.proto", include_str!("../proto/postern/account/v1/account.proto")),
 ];
 
 /// How gRPC clients should call: balancing, health, deadlines and retries.

@@ -18,13 +18,17 @@ use crate::store::engine::{Pool, query, query_scalar};
 mod sql;
 
 mod audit;
+mod audit_log;
 mod bindings;
 mod bootstrap;
 mod clients;
 mod connect;
 mod copy;
 mod engine;
+mod failures;
 mod feed;
+mod identities;
+mod import;
 mod keys;
 mod listen;
 mod migrate;
@@ -48,12 +52,16 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use audit_log::{AuditFilter, AuditKey, RecordedEvent};
 pub use bindings::{Binding, BindingFilter, BindingKey, GrantError, WithdrawError};
 pub use bootstrap::BootstrapError;
 pub use clients::{ChangeClientError, ClientChange, CreateClientError, LimitsChange};
 pub use connect::{ConnectError, PostgresSettings, ServerFacts};
 pub use copy::{Copied, CopiedTable, CopyError, VaultValue, WithVault};
+pub use failures::Failed;
 pub use feed::{FeedRead, Loaded};
+pub use identities::{AdmitError, Admitted, Arrival, Identity, IdentityAnswer, LinkError, UnlinkError};
+pub use import::{Imported, Newcomer, Same};
 pub use keys::{KeyChange, KeyEvents, NewKey};
 pub use migrate::Migrated;
 pub use open::OpenError;
@@ -61,8 +69,8 @@ pub use policy::{ApplyPolicyError, PolicyDiff};
 pub use purge::Purged;
 pub use roles::{DeleteRoleError, PutRoleError};
 pub use sessions::EndAllError;
-pub use standing::{Credential, CredentialAnswer};
-pub use user_state::{ChangeUserError, Renewed};
+pub use standing::{Credential, CredentialAnswer, Failures, KnownAs};
+pub use user_state::{ChangePasswordError, ChangeUserError, Renewed};
 pub use users::{CreateUserError, Created, NewUser, ProfileChange, Taken, UpdateUserError, UserKey};
 pub use vault::SqlVault;
 

@@ -3,8 +3,12 @@
 //! sees: such types do not print themselves.
 
 mod lines;
+mod people;
+mod sink;
 
 use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -17,6 +21,7 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use crate::clock::Clock;
 use crate::config::{Log, LogFormat};
 use lines::{Format, Lines};
+use sink::Sink;
 
 /// Libraries whose debug lines tell about frames and pools, and drown ours.
 const TALKATIVE: [&str; 9] = ["axum", "h2", "hyper", "hyper_util", "mio", "sqlx", "tokio", "tonic", "tower"];
@@ -28,16 +33,38 @@ pub enum TelemetryError {
     Filter(#[from] ParseError),
     #[error("{0}")]
     Taken(#[from] TryInitError),
+    #[error("the log has no thread: {0}")]
+    Thread(#[from] io::Error),
 }
+
+/// The sink of this process, once it logs.
+static SINK: OnceLock<Sink> = OnceLock::new();
+/// How long the end of the process waits for a reader of its log.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Sends the events of this process to standard error: pretty on a terminal, else one JSON object a line.
 ///
 /// # Errors
 /// If the filter cannot be read, or the process logs somewhere already.
 pub fn init(log: &Log, is_terminal: bool) -> Result<(), TelemetryError> {
-    subscriber(log, is_terminal, io::stderr)?.try_init()?;
+    let sink = Sink::start(io::stderr())?;
+    subscriber(log, is_terminal, sink.clone())?.try_init()?;
     std::panic::set_hook(Box::new(log_panic));
+    sink.tell_of_losses()?;
+    SINK.get_or_init(|| sink);
     Ok(())
+}
+
+/// Has what was logged written, before the process says something by another way, or ends.
+pub fn flush() {
+    if let Some(sink) = SINK.get() {
+        sink.flush(FAREWELL);
+    }
+}
+
+/// Lines of the log that nobody read in time and that were dropped, since the start.
+pub fn lost_lines() -> u64 {
+    SINK.get().map_or(0, Sink::lost)
 }
 
 /// The subscriber that `init` installs, over any writer.
@@ -56,6 +83,7 @@ where
     };
     Ok(tracing_subscriber::registry().with(quiet(&log.filter)).with(EnvFilter::try_new(&log.filter)?).with(Lines::new(
         format,
+        log.addresses,
         writer,
         Clock::default(),
     )))
@@ -72,11 +100,10 @@ fn quiet(filter: &str) -> Targets {
     Targets::new().with_default(LevelFilter::TRACE).with_targets(quiet)
 }
 
-/// A panic's text may hold what a caller sent, so it takes the same way as everything else.
+/// Where, and not in which words: a panic's text may hold what a caller sent, or a secret that a library was given.
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
-    let cause = panic.payload_as_str().unwrap_or_default();
-    tracing::error!(location, cause, "a task panicked");
+    tracing::error!(location, "a task panicked");
 }
 
 #[cfg(test)]
@@ -86,6 +113,7 @@ mod tests {
     use tracing::subscriber::with_default;
 
     use super::*;
+    use crate::config::LogAddresses;
 
     /// A writer that keeps what it is given.
     #[derive(Clone, Default)]
@@ -103,9 +131,19 @@ mod tests {
     }
 
     fn written(format: LogFormat, filter: &str, is_terminal: bool, events: impl FnOnce()) -> String {
+        written_with(LogAddresses::Full, format, filter, is_terminal, events)
+    }
+
+    fn written_with(
+        addresses: LogAddresses,
+        format: LogFormat,
+        filter: &str,
+        is_terminal: bool,
+        events: impl FnOnce(),
+    ) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let log = Log { format, filter: filter.to_owned() };
+        let log = Log { format, filter: filter.to_owned(), addresses };
         let subscriber = subscriber(&log, is_terminal, move || writer.clone()).unwrap();
         with_default(subscriber, events);
         let bytes = buffer.0.lock().unwrap().clone();
@@ -239,5 +277,70 @@ mod tests {
         insta::assert_snapshot!(lines("debug,h2=debug"), @r#""frame" "migrated" "ours""#);
         insta::assert_snapshot!(lines("warn,sqlx::query=debug"), @r#""statement""#);
         insta::assert_snapshot!(lines("off"), @"");
+    }
+
+    #[test]
+    fn addresses_of_people_are_cut_as_the_settings_say() {
+        let logged = |addresses| {
+            let text = written_with(addresses, LogFormat::Json, "info", false, || {
+                for ip in ["198.51.100.77", "2001:db8:1:2:3:4:5:6", "::ffff:198.51.100.77", "127.0.0.1", "odd", ""] {
+                    tracing::info!(ip, "signed in");
+                }
+                let peer: std::net::SocketAddr = "198.51.100.77:4711".parse().unwrap();
+                let span = tracing::info_span!("connection", %peer);
+                span.in_scope(|| tracing::info!(server = "198.51.100.1:5432", "asked"));
+            });
+            let told = |line: &str| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                ["ip", "peer", "server"].iter().find_map(|name| line.get(name).map(ToString::to_string))
+            };
+            text.lines().filter_map(told).collect::<Vec<_>>().join(" ")
+        };
+        insta::assert_snapshot!(logged(LogAddresses::Full), @r#""198.51.100.77" "2001:db8:1:2:3:4:5:6" "::ffff:198.51.100.77" "127.0.0.1" "odd" "" "198.51.100.77:4711""#);
+        insta::assert_snapshot!(logged(LogAddresses::Truncated), @r#""198.51.100.0/24" "2001:db8:1::/48" "198.51.100.0/24" "127.0.0.1" "odd" "" "198.51.100.0/24""#);
+        insta::assert_snapshot!(logged(LogAddresses::None), @r#""" "" "" "127.0.0.1" "odd" "" """#);
+    }
+
+    #[test]
+    fn what_is_very_long_is_cut() {
+        let long = "한".repeat(100_000);
+        let text = written(LogFormat::Json, "info", false, || tracing::info!(agent = long, "{long}"));
+        assert!(text.len() < 20_000, "{}", text.len());
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for name in ["agent", "message"] {
+            let told = line[name].as_str().unwrap();
+            assert!(told.starts_with("한한") && told.ends_with(" [291810 bytes more]"), "{told}");
+        }
+    }
+
+    #[test]
+    fn details_are_an_object_and_only_if_they_are_one() {
+        let text = written(LogFormat::Json, "info", false, || {
+            tracing::info!(detail = "{\"note\":\"a\u{2028}\\nb\",\"count\":\"3\"}", "one");
+            tracing::info!(detail = "{\"note\":\"torn", "two");
+            tracing::info!(detail = "{\"a\":{\"b\":1}}", "three");
+        });
+        let told: Vec<&str> = text.lines().map(|line| line.split_once("\"detail\":").unwrap().1).collect();
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        {"count":"3","note":"a\u2028\u000ab"}}
+        "{\"note\":\"torn"}
+        "{\"a\":{\"b\":1}}"}
+        "#);
+        let text = pretty(|| tracing::info!(detail = "{\"note\":\"left the company\",\"count\":\"3\"}", "one"));
+        insta::assert_snapshot!(text, @r#"INFO  one  count=3 note="left the company""#);
+    }
+
+    #[test]
+    fn a_panic_tells_where_and_not_in_which_words() {
+        let text = written(LogFormat::Json, "info", false, || {
+            // The hook is of the whole process, where other tests may be panicking: only this thread has the subscriber.
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let caught = std::panic::catch_unwind(|| panic!("canary-{}", "secret"));
+            std::panic::set_hook(before);
+            assert!(caught.is_err());
+        });
+        assert!(text.contains("a task panicked") && text.contains("src/telemetry.rs:"), "{text}");
+        assert!(!text.contains("canary"), "{text}");
     }
 }

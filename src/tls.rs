@@ -2,6 +2,7 @@
 //! files of `[tls]` and reads them anew when they change; must not know what is said over a connection, nor what a proven
 //! name may do.
 
+mod client;
 mod files;
 mod names;
 mod watch;
@@ -22,6 +23,7 @@ use crate::domain::client::San;
 use crate::domain::time::Timestamp;
 use files::{Files, Loaded};
 
+pub use client::{ClientTlsError, client_config};
 pub use watch::POLL_INTERVAL;
 
 /// For whoever failed to shake hands, to hear why.

@@ -5,12 +5,19 @@ use std::error::Error as StdError;
 
 use async_trait::async_trait;
 
+use crate::domain::rate::{Admission, Quota};
 use crate::domain::time::Timestamp;
 
+pub mod buckets;
 pub mod challenges;
+pub mod codes;
+pub mod flows;
+pub mod links;
+pub mod records;
 pub mod redis;
 pub mod seal;
 pub mod sessions;
+pub mod traded;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -43,6 +50,13 @@ pub trait Vault: Send + Sync {
     /// Whether the engine answers now, in the little time that a probe has.
     async fn ping(&self) -> Result<(), VaultError>;
 
+    /// Takes one from the bucket of this name, if it has one. Until when a bucket is not full is all that is kept of it, by
+    /// the engine's own clock, and a full one is none.
+    async fn admit(&self, bucket: &str, quota: &Quota) -> Result<Admission, VaultError>;
+
+    /// Puts back what was taken.
+    async fn give_back(&self, bucket: &str, quota: &Quota) -> Result<(), VaultError>;
+
     /// Keys and values of one partition, in the order of their keys; of a kind that is listed.
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError>;
 }
@@ -56,33 +70,59 @@ pub struct Slot {
     pub key: String,
 }
 
+impl Slot {
+    /// Where the bucket of this name lies.
+    pub fn of_bucket(name: &str) -> Self {
+        Self { kind: Kind::Bucket, partition: name.to_owned(), key: String::new() }
+    }
+}
+
 /// What a value is. Part of what is sealed, so that a record of one kind never opens as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The partition is the user.
     Session,
-    /// The partition is a keyed hash of the secret that was handed out.
+    /// A sign-in that waits for one more step. The partition is a keyed hash of the secret that was handed out, here and
+    /// in all that follow.
     Challenge,
+    /// A sign-in that has gone to a provider.
+    Flow,
+    /// What an app's backend trades in for tokens.
+    Code,
+    /// An identity that waits to be linked.
+    Link,
+    /// A token of a trusted issuer that was traded in. The partition is a hash of what it is known by.
+    Traded,
+    /// How often something was tried. The partition is a keyed hash of what it is counted for.
+    Bucket,
 }
 
 impl Kind {
+    pub const ALL: [Self; 7] =
+        [Self::Session, Self::Challenge, Self::Flow, Self::Code, Self::Link, Self::Traded, Self::Bucket];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Session => "session",
             Self::Challenge => "challenge",
+            Self::Flow => "flow",
+            Self::Code => "code",
+            Self::Link => "link",
+            Self::Traded => "traded",
+            Self::Bucket => "bucket",
         }
     }
 
     /// The reverse of [`Kind::name`].
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Session, Self::Challenge].into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// Whether a partition is ever listed; only then an engine must know what it holds.
     pub const fn is_listed(self) -> bool {
         match self {
             Self::Session => true,
-            Self::Challenge => false,
+            Self::Challenge | Self::Flow | Self::Code | Self::Link | Self::Traded | Self::Bucket => false,
         }
     }
 }

@@ -14,7 +14,6 @@ pub mod question;
 pub mod token;
 
 mod cache;
-mod json;
 mod proven;
 mod standings;
 mod view;
@@ -29,6 +28,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::domain::change::{Change, Cursor, Revision};
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::json;
 use crate::domain::role::RoleFault;
 use crate::domain::standing::{End, EndCause};
 use crate::domain::time::{Moment, Timestamp};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::app::data_dir::write_private;
-use crate::app::{StartError, engines, first_start, hash_settings, internal};
+use crate::app::{StartError, engines, first_start, hash_settings, internal, password_rules};
 use crate::auth::passwords::Passwords;
 use crate::clock::Clock;
 use crate::config::{self, Config, SecretError, SecretSource};
@@ -69,7 +69,10 @@ pub enum BootstrapError {
 /// With nothing written, but perhaps a secret in its file, which the next attempt takes.
 pub async fn bootstrap(config: &Config, plan: Bootstrap) -> Result<Bootstrapped, BootstrapError> {
     let password = Password::from_typed(plan.password.expose_secret())?;
-    password.check_new(config.passwords.min_length)?;
+    let profile =
+        Profile { user_name: Some(plan.user.clone()), display_name: "Administrator".to_owned(), ..Profile::default() };
+    // Before there is a store, hence without the name that a development server makes up.
+    password_rules(&config.passwords, config.issuer.url.as_deref()).check(&password, &profile).await?;
     if let Some(client) = plan.client.as_ref().filter(|client| is_reserved(&client.id)) {
         return Err(BootstrapError::Reserved(client.id.clone()));
     }
@@ -100,7 +103,8 @@ pub async fn bootstrap(config: &Config, plan: Bootstrap) -> Result<Bootstrapped,
         return Err(missing.refusal());
     }
     let issuer = first_start::issuer(config, &store).await?;
-    let passwords = Passwords::start(&hash_settings(&config.passwords)).map_err(internal)?;
+    let peppers = first_start::peppers(&config.passwords)?;
+    let passwords = Passwords::start(&hash_settings(&config.passwords), peppers).map_err(internal)?;
     let hash = passwords.hash(password).await.map_err(internal)?;
     let (client, client_secret, wrote_secret) = match plan.client {
         Some(first) => first_client(first, &issuer)?,
@@ -109,7 +113,7 @@ pub async fn bootstrap(config: &Config, plan: Bootstrap) -> Result<Bootstrapped,
     let now = store.now().await.map_err(StartError::from)?;
     let administrator = NewUser {
         id: UserId::generate(),
-        profile: Profile { user_name: Some(plan.user), display_name: "Administrator".to_owned(), ..Profile::default() },
+        profile,
         password_hash: Some(hash),
         password_due: false,
         request_id: None,

@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 pub(super) fn clients(config: &Config, issuer: &str) -> Result<Clients, StartError> {
     let declared = config.clients.iter().map(declared).collect::<Result<_, _>>()?;
     let built_in = match config.profile {
-        Profile::Development => Some(built_in(issuer)?),
+        Profile::Development => Some(built_in(issuer, config.gateway.url.as_deref())?),
         Profile::Production => None,
     };
     Ok(Clients::new(session_policy(config), declared, built_in)?)
@@ -52,12 +52,14 @@ fn declared(client: &config::Client) -> Result<Registration, StartError> {
 }
 
 /// Acts for calls without a credential, so it needs none.
-fn built_in(issuer: &str) -> Result<Registration, StartError> {
+fn built_in(issuer: &str, gateway: Option<&str>) -> Result<Registration, StartError> {
     let role = |role: &str| role.parse().map(everywhere).map_err(internal);
     Ok(Registration {
         display_name: "Development".to_owned(),
         audience: issuer.to_owned(),
         token_audiences: vec![issuer.to_owned()],
+        // The page that lets a newcomer try a sign-in.
+        return_urls: gateway.map(|url| format!("{url}/")).into_iter().collect(),
         roles: vec![role("postern.front")?, role("postern.backend")?],
         ..Registration::new(DEVELOPMENT_ID.parse().map_err(internal)?, Origin::BuiltIn)
     })

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::auth::clients::ClientConflict;
+use crate::config::SecretError;
 use crate::domain::id::ClientId;
+use crate::domain::identity::ProviderId;
+use crate::oauth::SetupError;
 use crate::store::{ConnectError, OpenError, StoreError};
 use crate::tls::TlsError;
 use crate::vault::redis::RedisError;
@@ -41,6 +44,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("the master key cannot be used: {wrong}")]
     MasterKey { wrong: String },
+    #[error("passwords.pepper_file cannot be used: {wrong}")]
+    Pepper { wrong: String },
     #[error("the master key is missing: {}", .path.display())]
     MasterKeyLost { path: PathBuf },
     #[error("there is no master key yet: {} does not exist", .path.display())]
@@ -53,6 +58,18 @@ pub enum StartError {
     Clients(#[from] ClientConflict),
     #[error("client `{id}` in [[clients]]: its secret cannot be used: {wrong}")]
     ClientSecret { id: ClientId, wrong: String },
+    #[error("providers `{id}`: {setting} cannot be used: {source}")]
+    ProviderSecret { id: ProviderId, setting: &'static str, source: SecretError },
+    #[error("trusted_issuers `{name}`: its secret cannot be used: {source}")]
+    IssuerSecret { name: ProviderId, source: SecretError },
+    #[error(transparent)]
+    Provider(#[from] SetupError),
+    #[error("providers `{id}`: nobody could come back from there without a gateway")]
+    NowhereToReturn { id: ProviderId },
+    #[error("client `{id}` in [[gateway.clients]]: its secret cannot be used: {wrong}")]
+    GatewaySecret { id: ClientId, wrong: String },
+    #[error("gateway.{setting}: {wrong}")]
+    GatewayServer { setting: &'static str, wrong: String },
     #[error("stopped at once: calls that had begun were cut off")]
     Interrupted,
     #[error("{0}")]
@@ -69,7 +86,7 @@ impl StartError {
         let hint = match self {
             Self::Locked { .. } => Some(
                 "stop it, or start this one elsewhere:  postern --data ./other \
-                 --listen.grpc 127.0.0.1:7311 --listen.operations 127.0.0.1:7313"
+                 --listen.grpc 127.0.0.1:7311 --listen.operations 127.0.0.1:7313 --listen.gateway 127.0.0.1:7312"
                     .into(),
             ),
             Self::Listen { setting, source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
@@ -91,7 +108,7 @@ impl StartError {
             Self::Clients(_) => {
                 Some("leave it to one of them in [[clients]]; what AdminService registered is changed there".into())
             }
-            Self::ClientSecret { .. } => Some(
+            Self::ClientSecret { .. } | Self::GatewaySecret { .. } => Some(
                 "it must be `pcs_` and 32 random bytes:  \
                  printf 'pcs_%s' \"$(openssl rand 32 | basenc --base64url | tr -d =)\""
                     .into(),

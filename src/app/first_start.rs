@@ -7,9 +7,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::app::StartError;
 use crate::app::data_dir::{DataDir, write_private};
+use crate::auth::audit;
 use crate::auth::keyring::Keyring;
 use crate::auth::master_key::MasterKeys;
 use crate::auth::passwords::Passwords;
+use crate::auth::pepper::Peppers;
 use crate::config::{self, Config, SecretError, SecretSource};
 use crate::domain::account::Profile;
 use crate::domain::audit::{AuditEvent, AuditKind};
@@ -109,6 +111,14 @@ pub(super) fn parse(source: &SecretSource, text: &SecretString) -> Result<Master
     MasterKeys::parse(text).map_err(|why| StartError::MasterKey { wrong: format!("{}: {why}", source_name(source)) })
 }
 
+/// What goes into the hashes of passwords beside the password.
+pub(super) fn peppers(passwords: &config::Passwords) -> Result<Peppers, StartError> {
+    let Some(path) = &passwords.pepper_file else { return Ok(Peppers::default()) };
+    let text = SecretSource::File(path.clone()).open();
+    let text = text.map_err(|why| StartError::Pepper { wrong: why.to_string() })?;
+    Peppers::parse(&text).map_err(|why| StartError::Pepper { wrong: format!("{}: {why}", path.display()) })
+}
+
 /// Who issues the tokens. Development may leave it to the first start; production writes it down, so that it can tell of a
 /// change.
 pub(super) async fn issuer(config: &Config, store: &Store) -> Result<String, StartError> {
@@ -143,7 +153,9 @@ pub(super) async fn signing_key(
     let mut event = AuditEvent::new(AuditKind::KeyCreated, now);
     event.target = Some(key.kid.clone());
     // Nobody can have cached the keys of a service that never ran, so the first one signs at once.
-    store.insert_first_key(&key, &event).await?;
+    if store.insert_first_key(&key, &event).await?.is_some() {
+        audit::log(&event);
+    }
     Ok(())
 }
 
@@ -205,7 +217,10 @@ async fn create_administrator(store: &Store, hash: SecretString) -> Result<(), S
     let mut made = AuditEvent::new(AuditKind::Bootstrapped, now);
     made.target = Some(new.id.to_string());
     match store.create_user(&new, &made).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            audit::log(&made);
+            Ok(())
+        }
         // An earlier first start got as far as this and was cut short before it could show the password.
         Err(CreateUserError::Taken(_)) => {
             let identifier = UserKey::Identifier(

@@ -20,10 +20,19 @@ const DESCRIPTORS_OWN: usize = 256;
 /// restart find the queue full, and some believe that they are connected while the server knows nothing of them.
 const BACKLOG: u32 = 4_096;
 
+/// Each port, ready to be served.
+pub(super) struct Listeners {
+    pub(super) doors: Doors,
+    pub(super) operations: Listener,
+    /// Unset: this process is no gateway.
+    pub(super) gateway: Option<Listener>,
+}
+
 pub(super) struct Ports {
     grpc: TcpListener,
     admin: Option<TcpListener>,
     operations: TcpListener,
+    gateway: Option<TcpListener>,
     pub(super) tls: Option<Arc<ServerTls>>,
     limits: Limits,
     clock: Clock,
@@ -36,8 +45,9 @@ impl Ports {
         let grpc = bind("listen.grpc", listen.grpc)?;
         let admin = listen.admin.map(|address| bind("listen.admin", address)).transpose()?;
         let operations = bind("listen.operations", listen.operations)?;
-        let limits = limits(config, if admin.is_some() { 3 } else { 2 });
-        Ok(Self { grpc, admin, operations, tls, limits, clock: clock.clone() })
+        let gateway = config.serves_gateway().then(|| bind("listen.gateway", listen.gateway)).transpose()?;
+        let limits = limits(config, 2 + usize::from(admin.is_some()) + usize::from(gateway.is_some()));
+        Ok(Self { grpc, admin, operations, gateway, tls, limits, clock: clock.clone() })
     }
 
     pub(super) fn grpc(&self) -> Option<SocketAddr> {
@@ -52,16 +62,48 @@ impl Ports {
         self.operations.local_addr().ok()
     }
 
-    /// For gRPC, and for operations.
-    pub(super) fn into_listeners(self, patience: Patience) -> (Doors, Listener) {
-        let Self { grpc, admin, operations, tls, limits, clock } = self;
+    pub(super) fn gateway(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref()?.local_addr().ok()
+    }
+
+    pub(super) fn into_listeners(self, patience: Patience) -> Listeners {
+        let Self { grpc, admin, operations, gateway, tls, limits, clock } = self;
         let listener =
             |socket, protocol| Listener { socket, tls: tls.clone(), protocol, limits, patience, clock: clock.clone() };
         let doors = Doors {
             public: listener(grpc, Protocol::Grpc),
             admin: admin.map(|socket| listener(socket, Protocol::Grpc)),
         };
-        (doors, listener(operations, Protocol::Operations))
+        Listeners {
+            doors,
+            operations: listener(operations, Protocol::Operations),
+            gateway: gateway.map(|socket| listener(socket, Protocol::Operations)),
+        }
+    }
+}
+
+/// The only port of a gateway that is a process of its own.
+pub(super) struct GatewayPort {
+    socket: TcpListener,
+    pub(super) tls: Option<Arc<ServerTls>>,
+    limits: Limits,
+    clock: Clock,
+}
+
+impl GatewayPort {
+    pub(super) fn open(config: &Config, clock: &Clock) -> Result<Self, StartError> {
+        let tls = config.tls.clone().map(|tls| ServerTls::load(tls, clock.clone())).transpose()?.map(Arc::new);
+        let socket = bind("listen.gateway", config.listen.gateway)?;
+        Ok(Self { socket, tls, limits: limits(config, 1), clock: clock.clone() })
+    }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
+    }
+
+    pub(super) fn into_listener(self, patience: Patience) -> Listener {
+        let Self { socket, tls, limits, clock } = self;
+        Listener { socket, tls, protocol: Protocol::Operations, limits, patience, clock }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct StartReport {
     /// Unset: administration is on the gRPC port.
     pub admin: Option<SocketAddr>,
     pub operations: SocketAddr,
+    /// Where browsers find the gateway. Unset: this server is none.
+    pub gateway: Option<String>,
     /// On all of them.
     pub tls: bool,
     /// Whether gRPC reflection answers.

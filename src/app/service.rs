@@ -6,18 +6,25 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{StartError, clients, engines, first_start, hash_settings, internal};
+use crate::app::{
+    StartError, clients, engines, first_start, hash_settings, internal, password_rules, providers, trusted,
+};
 use crate::auth::audit::Audit;
 use crate::auth::feed::FeedTask;
 use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
+use crate::auth::limits::Limits;
 use crate::auth::passwords::Passwords;
 use crate::auth::{Auth, Rules};
 use crate::clock::Clock;
 use crate::config::{Config, WhenStale};
+use crate::metrics::Metrics;
+use crate::oauth::Providers;
+use crate::oauth::trusted::TrustedIssuers;
 use crate::store::Store;
+use crate::telemetry;
 use crate::vault::Vault;
-use crate::vault::challenges::Challenges;
+use crate::vault::records::Records;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
@@ -55,22 +62,37 @@ pub(super) async fn open(
         engines::poll_interval(config),
     );
     feed_task.load().await.map_err(internal)?;
-    let passwords = Passwords::start(&hash_settings(&config.passwords)).map_err(internal)?;
-    let (audit, audit_task) = Audit::new(store.clone());
+    let passwords = Passwords::start(&hash_settings(&config.passwords), first_start::peppers(&config.passwords)?)
+        .map_err(internal)?;
+    let providers = providers::settings(&config.providers, config.gateway.url.as_deref())?;
+    let providers = Providers::new(providers, clock)?;
+    let trusted_issuers = TrustedIssuers::new(trusted::settings(&config.trusted_issuers)?, clock)?;
+    let metrics = Metrics::new();
+    let (audit, audit_task) = Audit::new(store.clone(), clock.clone(), metrics.clone());
+    told_when_asked(&metrics, &passwords, &audit);
 
     background.spawn(feed_task.run(stop.clone()));
     background.spawn(store.clone().listen(stop.clone()));
     background.spawn(audit_task.run(stop.clone()));
+    background.spawn(providers.clone().run(stop.clone()));
     let auth = Auth {
         sessions: Sessions::new(Arc::clone(&vault), masters.sealer("session")),
-        challenges: Challenges::new(Arc::clone(&vault), masters.sealer("challenge")),
+        challenges: Records::new(Arc::clone(&vault), masters.sealer("challenge")),
+        flows: Records::new(Arc::clone(&vault), masters.sealer("flow")),
+        codes: Records::new(Arc::clone(&vault), masters.sealer("code")),
+        links: Records::new(Arc::clone(&vault), masters.sealer("link")),
+        traded: Records::new(Arc::clone(&vault), masters.sealer("traded")),
+        limits: Limits::new(Arc::clone(&vault), masters.sealer("device"), config.limits.tries),
+        providers,
+        trusted_issuers,
         vault,
         summaries: masters.sealer("summary"),
         clients,
         rules: Rules {
+            passwords: password_rules(&config.passwords, Some(&issuer)),
             issuer,
             late_repeats: config.refresh.late_repeats,
-            password_min_length: config.passwords.min_length,
+            new_user_roles: config.accounts.roles.clone(),
             jwks_max_age: JWKS_MAX_AGE,
             keys: key_rules(config),
         },
@@ -81,10 +103,22 @@ pub(super) async fn open(
         passwords,
         feed,
         audit,
+        metrics,
         clock: clock.clone(),
         replica: uuid::Uuid::now_v7(),
     };
     Ok((Arc::new(auth), master_key_created))
+}
+
+/// What others count for themselves.
+fn told_when_asked(metrics: &Metrics, passwords: &Passwords, audit: &Audit) {
+    let (running, waiting, refused) = (passwords.clone(), passwords.clone(), passwords.clone());
+    metrics.gauge("password_jobs_running", "Passwords that are hashed", move || running.jobs().0.into());
+    metrics.gauge("password_jobs_waiting", "Passwords that wait to be hashed", move || waiting.jobs().1.into());
+    metrics.counter("password_jobs_shed", "Passwords that found no place in time", move || refused.refused());
+    let audit = audit.clone();
+    metrics.counter("audit_events_lost", "Audit events that are in the log alone", move || audit.lost());
+    metrics.counter("log_lines_lost", "Lines of the log that nobody read in time", telemetry::lost_lines);
 }
 
 fn verifier(config: &Config, issuer: &str) -> Arc<Verifier> {

@@ -2,10 +2,12 @@
 //! use case demands its permission first, then asks the guards; what must hold inside one transaction is the store's.
 //! Must not know which message asked.
 
+pub mod audit_log;
 pub mod bindings;
 pub mod caller;
 pub mod clients;
 pub mod explain;
+pub mod import;
 pub mod keys;
 pub mod operator;
 pub mod roles;
@@ -116,7 +118,7 @@ impl Auth {
     }
 
     fn deny(&self, act: &Act<'_>, permission: &str, tenant: Option<&Tenant>) {
-        let mut event = act.event(AuditKind::AdminDenied, self.clock.now());
+        let mut event = act.event(AuditKind::AccessDenied, self.clock.now());
         event.reason = Some("PERMISSION_MISSING");
         event.detail.push(("permission", permission.to_owned()));
         event.detail.extend(tenant.map(|tenant| ("tenant", tenant.to_string())));

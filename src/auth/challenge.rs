@@ -5,19 +5,17 @@
 //! given and dies with the change that it causes, in the same SQL transaction. So a vault that lost the removal, or was
 //! thrown back, revives nothing.
 
-use std::fmt;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
-use zeroize::Zeroizing;
 
 use crate::auth::error::{AuthError, ChallengeFault};
+use crate::auth::limits::Door;
 use crate::auth::login::Outcome;
 use crate::auth::needs;
 use crate::auth::passwords::Check;
 use crate::auth::sign_in::Proven;
+use crate::auth::ticket::Ticket;
 use crate::auth::{Auth, Call, event};
 use crate::domain::audit::AuditKind;
 use crate::domain::id::{PrincipalId, UserId};
@@ -25,20 +23,25 @@ use crate::domain::password::{Password, PasswordRule};
 use crate::domain::session::{Device, Session};
 use crate::domain::time::Timestamp;
 use crate::store::{Credential, CredentialAnswer};
-use crate::vault::challenges::{Challenge, Found};
+use crate::vault::Kind;
+use crate::vault::challenges::Challenge;
+use crate::vault::records::Found;
 
 /// Long enough to think of a password, short enough that a terminal left alone is no danger.
 pub const CHALLENGE_TTL: Duration = Duration::from_mins(10);
 /// Each costs two hashes, and says whether a password is the current one.
 pub const ATTEMPTS_MAX: u32 = 10;
 
-const PREFIX: &str = "pch_";
-const SECRET_LEN: usize = 32;
+/// Of every token of a challenge, whatever is to be done.
+pub(super) const PREFIX: &str = "pch_";
 
 /// What a person can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChallengeKind {
+    /// Answered by `CompleteChallenge`.
     NewPassword,
+    /// Answered by signing in to the account that there is, and `LinkIdentity`.
+    LinkIdentity,
 }
 
 /// A challenge as it is handed out.
@@ -83,9 +86,9 @@ impl Auth {
         if !is_supported {
             event.reason = Some("CHALLENGE_UNSUPPORTED");
             self.audit.record(event);
-            return Err(AuthError::ChallengeUnsupported);
+            return Err(AuthError::ChallengeUnsupported(kind));
         }
-        let token = Token::generate(self.masters.current().number)?;
+        let token = Ticket::generate(&self.masters)?;
         let challenge = Challenge {
             user: proven.user,
             client: call.client.id.clone(),
@@ -104,7 +107,7 @@ impl Auth {
             return Err(AuthError::internal("a new challenge's name was taken"));
         }
         self.audit.record(event);
-        Ok(Issued { token: token.encode(), kinds: vec![kind], expire_time: challenge.expire_time })
+        Ok(Issued { token: token.encode(PREFIX), kinds: vec![kind], expire_time: challenge.expire_time })
     }
 
     /// Sets the new password, ends the user's sessions and opens one. Needs `postern:auth:login` of the client. A password
@@ -112,14 +115,26 @@ impl Auth {
     pub async fn complete_challenge(&self, call: &Call, completion: Completion) -> Result<Outcome, AuthError> {
         self.demand(call, &needs::LOGIN)?;
         let Completion { token, new_password, device } = completion;
-        // Costs nothing, so it is no attempt.
-        new_password.check_new(self.rules.password_min_length)?;
-        let open = match self.open_challenge(call, &token).await? {
+        self.passwords.have_room()?;
+        let attempt = self.admit_from(call, Door::Password, &device.ip_address).await?;
+        let outcome = self.renew(call, &token, new_password, device).await;
+        self.settle(&attempt, &outcome).await;
+        outcome
+    }
+
+    async fn renew(
+        &self,
+        call: &Call,
+        token: &SecretString,
+        new_password: Password,
+        device: Device,
+    ) -> Result<Outcome, AuthError> {
+        let open = match self.open_challenge(call, token, &new_password).await? {
             Ok(open) => open,
             Err((fault, user)) => return Err(self.challenge_failed(call, fault, user, device)),
         };
         let Open { name, challenge, answer, credential } = open;
-        if self.passwords.check(new_password.clone(), credential.password_hash.as_ref()).await? != Check::Wrong {
+        if self.passwords.check(new_password.clone(), credential.password_hash.as_ref(), true).await? != Check::Wrong {
             return Err(PasswordRule::Unchanged.into());
         }
         let mut proven = Proven {
@@ -130,6 +145,7 @@ impl Auth {
             method: challenge.method,
             auth_time: challenge.auth_time,
             amr: challenge.amr,
+            identity: None,
         };
         let scope = crate::auth::scope(&call.client, &challenge.scope)?;
         let mut session = self.new_session(call, &proven, device, scope)?;
@@ -153,32 +169,34 @@ impl Auth {
     }
 
     /// The challenge behind a token, if it holds, with this attempt counted; counted before anything is hashed, so that
-    /// many at once are counted too.
+    /// many at once are counted too. A password that breaks a rule costs no hash, so it is no attempt.
     async fn open_challenge(
         &self,
         call: &Call,
         token: &SecretString,
+        new_password: &Password,
     ) -> Result<Result<Open, (ChallengeFault, Option<UserId>)>, AuthError> {
-        let Some(token) = Token::parse(token) else { return Ok(Err((ChallengeFault::Malformed, None))) };
+        let Some(token) = Ticket::parse(PREFIX, token) else { return Ok(Err((ChallengeFault::Malformed, None))) };
         let Some(name) = self.name_of(&token) else { return Ok(Err((ChallengeFault::Unknown, None))) };
         // Each lost race is an attempt of somebody else, or the end of the challenge.
         for _ in 0..=ATTEMPTS_MAX {
             let found = self.challenges.get(&name).await;
             let stored = match found.map_err(|why| AuthError::from(why).before_any_work())? {
-                Found::Challenge(stored) => stored,
+                Found::Record(stored) => stored,
                 Found::Absent => return Ok(Err((ChallengeFault::Unknown, None))),
                 Found::Unreadable(why) => {
                     tracing::error!(%why, "a challenge's record is unreadable");
                     return Ok(Err((ChallengeFault::Unreadable, None)));
                 }
             };
-            let mut challenge = stored.challenge.clone();
+            let mut challenge = stored.record.clone();
             let answer = self.store.credential_of(challenge.user).await;
             let mut answer = answer.map_err(|why| AuthError::from(why).before_any_work())?;
             let credential = match judge(&challenge, call, &mut answer) {
                 Ok(credential) => credential,
                 Err(fault) => return Ok(Err((fault, Some(challenge.user)))),
             };
+            self.check_new_password(challenge.user, new_password).await?;
             challenge.attempts = challenge.attempts.saturating_add(1);
             if self.challenges.swap(&name, &stored, &challenge).await? {
                 return Ok(Ok(Open { name, challenge, answer, credential }));
@@ -205,15 +223,16 @@ impl Auth {
     }
 
     /// Under which name the vault has it; `None` under a master key that is gone.
-    fn name_of(&self, token: &Token) -> Option<String> {
-        self.masters.get(token.key).map(|key| key.name("challenge", token.secret.as_slice()))
+    fn name_of(&self, ticket: &Ticket) -> Option<String> {
+        ticket.name(&self.masters, Kind::Challenge.name())
     }
 }
 
 impl ChallengeKind {
-    const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::NewPassword => "new_password",
+            Self::LinkIdentity => "link_identity",
         }
     }
 }
@@ -236,67 +255,4 @@ fn judge(challenge: &Challenge, call: &Call, answer: &mut CredentialAnswer) -> R
         owner.active && is_due && challenge.epoch >= owner.floor.version && challenge.epoch >= fence
     };
     answer.found.take_if(|credential| holds(credential)).ok_or(ChallengeFault::Void)
-}
-
-/// `pch_` and base64url of the master key's number and 32 random bytes: 44 letters without a spare bit, so that a token
-/// has one spelling.
-struct Token {
-    key: u8,
-    secret: Zeroizing<[u8; SECRET_LEN]>,
-}
-
-impl Token {
-    fn generate(key: u8) -> Result<Self, AuthError> {
-        let mut secret = Zeroizing::new([0; SECRET_LEN]);
-        aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(AuthError::internal)?;
-        Ok(Self { key, secret })
-    }
-
-    fn encode(&self) -> SecretString {
-        let mut bytes = Zeroizing::new(vec![self.key]);
-        bytes.extend_from_slice(self.secret.as_slice());
-        SecretString::from(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes.as_slice())))
-    }
-
-    fn parse(token: &SecretString) -> Option<Self> {
-        let text = token.expose_secret().strip_prefix(PREFIX)?;
-        let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text).ok()?);
-        let (key, secret) = bytes.split_first()?;
-        Some(Self { key: *key, secret: Zeroizing::new(secret.try_into().ok()?) })
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_has_one_spelling() {
-        let token = Token::generate(7).unwrap();
-        let text = token.encode().expose_secret().to_owned();
-        assert_eq!(text.len(), 48);
-        let parse = |text: &str| Token::parse(&SecretString::from(text));
-        let again = parse(&text).unwrap();
-        assert_eq!((again.key, *again.secret), (7, *token.secret));
-        assert_eq!(again.encode().expose_secret(), text);
-        for wrong in [
-            String::new(),
-            "pch_".to_owned(),
-            text.replacen("pch_", "ptr_", 1),
-            format!("{text}A"),
-            format!("{text}="),
-            format!("{text} "),
-            text[..47].to_owned(),
-            format!("pch_{}", "é".repeat(22)),
-        ] {
-            assert!(parse(&wrong).is_none(), "{wrong}");
-        }
-        assert!(!format!("{token:?}").contains("secret"));
-    }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::auth::challenge::ChallengeKind;
 use crate::auth::passwords::HashError;
 use crate::domain::client::Origin;
 use crate::domain::id::{ClientId, SessionId};
@@ -31,6 +32,8 @@ pub enum CredentialFault {
     WrongPassword,
     NoPassword,
     Disabled,
+    /// It failed too often in a row, and the password was not looked at.
+    Locked,
 }
 
 impl CredentialFault {
@@ -40,6 +43,7 @@ impl CredentialFault {
             Self::WrongPassword => "wrong_password",
             Self::NoPassword => "no_password",
             Self::Disabled => "disabled",
+            Self::Locked => "locked",
         }
     }
 }
@@ -53,6 +57,8 @@ pub enum ChallengeFault {
     ForeignClient,
     Expired,
     TooManyAttempts,
+    /// It waits for another account.
+    ForeignUser,
     /// The password was changed, the user disabled or signed out everywhere, since the challenge was given.
     Void,
 }
@@ -66,6 +72,42 @@ impl ChallengeFault {
             Self::ForeignClient => "foreign_client",
             Self::Expired => "expired",
             Self::TooManyAttempts => "too_many_attempts",
+            Self::ForeignUser => "foreign_user",
+            Self::Void => "void",
+        }
+    }
+}
+
+/// Why a return from a provider, or a hand-off code, was not taken; for log and audit only, never for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowFault {
+    Malformed,
+    Unknown,
+    Unreadable,
+    /// Not who began: the flow secret or the verifier does not fit.
+    Secret,
+    ForeignClient,
+    Provider,
+    Issuer,
+    Expired,
+    /// Another return was faster, or this one came before.
+    Spent,
+    /// The user was disabled or signed out everywhere since.
+    Void,
+}
+
+impl FlowFault {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::Unreadable => "record_unreadable",
+            Self::Secret => "secret",
+            Self::ForeignClient => "foreign_client",
+            Self::Provider => "provider",
+            Self::Issuer => "issuer",
+            Self::Expired => "expired",
+            Self::Spent => "spent",
             Self::Void => "void",
         }
     }
@@ -99,7 +141,17 @@ pub enum AuthError {
     #[error("the challenge was not met")]
     ChallengeFailed(ChallengeFault),
     #[error("the account needs a challenge that the front did not list")]
-    ChallengeUnsupported,
+    ChallengeUnsupported(ChallengeKind),
+    #[error("the person cancelled at the provider")]
+    OAuthCancelled { return_url: String },
+    #[error("the return from the provider fits no flow: {}", .0.name())]
+    OAuthFlowInvalid(FlowFault),
+    #[error("the provider's answer proves nobody: {why}")]
+    OAuthRejected { why: &'static str, return_url: String },
+    #[error("the provider is away")]
+    OAuthProviderUnavailable { retry_after: Duration, return_url: String },
+    #[error("not a token that is traded in: {0}")]
+    ForeignTokenRefused(&'static str),
     #[error("not a refresh token that this client may use")]
     RefreshTokenInvalid,
     #[error("the session is over")]
@@ -136,6 +188,8 @@ pub enum AuthError {
     TenantRequired,
     #[error("the new password {0}")]
     PasswordRefused(#[from] PasswordRule),
+    #[error("too many tries")]
+    Throttled { retry_after: Duration },
     #[error("shed before any work was done")]
     Overloaded { retry_after: Duration },
     #[error("{} is away", .engine.name())]

@@ -2,10 +2,15 @@
 //!
 //! Whatever goes wrong with the credential, the caller gets one and the same refusal at the same cost.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use secrecy::ExposeSecret as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::challenge::{ChallengeKind, Issued};
 use crate::auth::error::{AuthError, CredentialFault};
+use crate::auth::limits::Attempt;
 use crate::auth::needs;
 use crate::auth::passwords::Check;
 use crate::auth::sign_in::Proven;
@@ -16,16 +21,31 @@ use crate::domain::password::Password;
 use crate::domain::session::{Device, TokenScope};
 use crate::store::{Credential, CredentialAnswer};
 
+/// How often servers look for kinds of hashes that others brought over.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// How often it is measured anew what they take.
+const MEASURE_EVERY: Duration = Duration::from_mins(10);
+
 /// What a front brings.
 pub struct Login {
     pub identifier: Identifier,
     pub password: Password,
     pub device: Device,
+    /// From an earlier sign-in on this device.
+    pub device_token: Option<secrecy::SecretString>,
     pub scope: TokenScope,
     /// The refresh token that this device still holds; its session ends when this sign-in succeeds.
     pub replace: Option<secrecy::SecretString>,
     /// What the front can ask the person for.
     pub supported: Vec<ChallengeKind>,
+}
+
+/// A try that may be made.
+struct Admitted {
+    answer: CredentialAnswer,
+    attempt: Attempt,
+    /// Whether the device is one that the account knows.
+    is_known: bool,
 }
 
 /// How a sign-in goes on.
@@ -39,11 +59,18 @@ impl Auth {
     pub async fn login(&self, call: &Call, login: Login) -> Result<Outcome, AuthError> {
         self.demand(call, &needs::LOGIN)?;
         let scope = scope(&call.client, &login.scope)?;
-        let answer = self.credential(&login.identifier).await.map_err(AuthError::before_any_work)?;
+        self.passwords.have_room()?;
+        let Admitted { answer, attempt, is_known } = self.admit_login(call, &login).await?;
         let now = answer.now;
-        let credential = match self.credential_holds(&answer, &login.password).await? {
-            Ok(credential) => credential,
-            Err(fault) => {
+        let credential = match self.credential_holds(&answer, &login.password, is_known).await {
+            Ok(Ok(credential)) => credential,
+            Err(why) => {
+                self.put_back(&attempt).await;
+                return Err(why);
+            }
+            Ok(Err(fault)) => {
+                let user = answer.found.as_ref().map(|found| found.user);
+                self.failed(user, &login.identifier, is_known).await?;
                 let mut event = event(AuditKind::LoginFailed, call, now);
                 event.target = answer.found.as_ref().map(|found| found.user.to_string());
                 event.ip_address = login.device.ip_address;
@@ -53,6 +80,7 @@ impl Auth {
                 return Err(AuthError::InvalidCredentials(fault));
             }
         };
+        self.succeeded(&answer, &login.identifier, &attempt).await;
         let proven = Proven {
             user: credential.user,
             owner: credential.owner.clone(),
@@ -61,6 +89,7 @@ impl Auth {
             method: "password".to_owned(),
             auth_time: now,
             amr: vec!["pwd".to_owned()],
+            identity: None,
         };
         let session = self.new_session(call, &proven, login.device, scope)?;
         if credential.password_due {
@@ -73,10 +102,34 @@ impl Auth {
         Ok(Outcome::SignedIn(Box::new(issued)))
     }
 
-    /// Whom it is about. In an outage a sign-in ends here: to hash a password in vain would be the dearest way to say so.
-    async fn credential(&self, identifier: &Identifier) -> Result<CredentialAnswer, AuthError> {
-        self.sessions.answers()?;
-        Ok(self.store.credential(identifier).await?)
+    /// Whether this try may be made, and whom it is about. In an outage a sign-in ends here: to hash a password in vain would
+    /// be the dearest way to say so.
+    async fn admit_login(&self, call: &Call, login: &Login) -> Result<Admitted, AuthError> {
+        let Login { identifier, device, device_token, .. } = login;
+        self.sessions.answers().map_err(|why| AuthError::from(why).before_any_work())?;
+        let mut attempt = Attempt::default();
+        let shown = device_token.as_ref().and_then(|token| self.open_device_token(token));
+        match &shown {
+            Some(shown) => self.admit_device(call, shown, &device.ip_address, &mut attempt).await?,
+            None => self.admit_stranger(call, identifier, &device.ip_address, &mut attempt).await?,
+        }
+        let name = self.name_of_failures(identifier);
+        let answer = match self.store.credential(identifier, &name).await {
+            Ok(answer) => answer,
+            Err(why) => {
+                self.put_back(&attempt).await;
+                return Err(AuthError::from(why).before_any_work());
+            }
+        };
+        let is_known = shown.as_ref().is_some_and(|shown| shown.is_of(&answer)) && !self.is_locked(&answer, true);
+        if shown.is_some() && !is_known {
+            // Somebody else's, or one that has failed too often: a stranger after all.
+            self.admit_stranger(call, identifier, &device.ip_address, &mut attempt).await?;
+        }
+        if !is_known {
+            self.admit_by_count(call, &answer, &device.ip_address)?;
+        }
+        Ok(Admitted { answer, attempt, is_known })
     }
 
     /// Checks the password, or the decoy if there is nothing to check, and only then looks at the account's state.
@@ -84,10 +137,17 @@ impl Auth {
         &self,
         answer: &'a CredentialAnswer,
         password: &Password,
+        is_known: bool,
     ) -> Result<Result<&'a Credential, CredentialFault>, AuthError> {
-        let stored = answer.found.as_ref().and_then(|found| found.password_hash.as_ref());
-        let check = self.passwords.check(password.clone(), stored).await?;
+        let is_locked = self.is_locked(answer, is_known);
+        let stored = answer.found.as_ref().filter(|_| !is_locked).and_then(|found| found.password_hash.as_ref());
+        // Who may not sign in gets the answer of a wrong password, and when that would come.
+        let useful = answer.found.as_ref().is_some_and(|found| found.owner.active);
+        let check = self.passwords.check(password.clone(), stored, useful).await?;
         let Some(credential) = &answer.found else { return Ok(Err(CredentialFault::UnknownAccount)) };
+        if is_locked {
+            return Ok(Err(CredentialFault::Locked));
+        }
         let Some(stored) = stored else { return Ok(Err(CredentialFault::NoPassword)) };
         if check == Check::Wrong {
             return Ok(Err(CredentialFault::WrongPassword));
@@ -99,6 +159,31 @@ impl Auth {
             self.rehash(credential, stored, password).await;
         }
         Ok(Ok(credential))
+    }
+
+    /// Keeps failures equal in time, whatever kinds of hashes there are.
+    pub async fn level_passwords(&self, stop: CancellationToken) {
+        let (mut times, mut measured) = (HashMap::new(), self.clock.moment());
+        loop {
+            if self.clock.moment().since(measured) > MEASURE_EVERY {
+                // The machine may be another one by now.
+                times.clear();
+                measured = self.clock.moment();
+            }
+            let outcome: Result<(), AuthError> = async {
+                let schemes = self.store.password_schemes().await?;
+                Ok(self.passwords.level(&schemes, &mut times).await?)
+            }
+            .await;
+            if let Err(why) = outcome {
+                tracing::debug!(error = &why as &dyn std::error::Error, "kinds of password hashes were not looked at");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.passwords.schemes_changed() => {}
+                () = stop.cancelled() => return,
+            }
+        }
     }
 
     /// Stores the password under today's parameters, unless it was changed meanwhile. The sign-in does not depend on it.

@@ -159,8 +159,12 @@ impl MasterKeys {
     }
 
     fn sealer_of(&self, label: &str) -> Sealer {
-        let keys = self.keys.values().map(|key| (key.number, Zeroizing::new(key.prk_bytes::<32>(label))));
-        Sealer::new(keys).sealing_with(self.current.number)
+        Sealer::new(self.keys_for(label)).sealing_with(self.current.number)
+    }
+
+    /// What is derived of each for one purpose, by number.
+    pub(super) fn keys_for(&self, label: &str) -> impl Iterator<Item = (u8, Zeroizing<[u8; 32]>)> {
+        self.keys.values().map(move |key| (key.number, Zeroizing::new(key.prk_bytes::<32>(label))))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::domain::permission::Permission;
 pub static LOGIN: Need = Need::new("postern:auth:login");
 pub static REFRESH: Need = Need::new("postern:auth:refresh");
 pub static VERIFY: Need = Need::new("postern:auth:verify");
+pub static EXCHANGE: Need = Need::new("postern:auth:exchange");
 /// To act for a person on what is theirs.
 pub static ACT: Need = Need::new("postern:accounts:act");
 pub static SESSIONS_READ: Need = Need::new("postern:sessions:read");
@@ -41,7 +42,7 @@ mod tests {
 
     #[test]
     fn each_is_a_permission() {
-        for need in [&LOGIN, &REFRESH, &VERIFY, &ACT, &SESSIONS_READ, &SESSIONS_REVOKE] {
+        for need in [&LOGIN, &REFRESH, &VERIFY, &EXCHANGE, &ACT, &SESSIONS_READ, &SESSIONS_REVOKE] {
             assert_eq!(need.permission().unwrap().as_str(), need.text());
         }
     }

@@ -5,31 +5,42 @@
 //! queue that refuses rather than grows. A job belongs to the thread that runs it: a cancelled call frees nothing early,
 //! and a job whose caller has gone is dropped before it starts.
 
+mod argon;
+mod foreign;
+mod level;
+mod stored;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use argon2::password_hash::phc::{Ident, Output, ParamsString, PasswordHash, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
-use aws_lc_rs::constant_time::verify_slices_are_equal;
+use argon2::{Block, KeyId, Params, ParamsBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use crate::auth::pepper::Peppers;
 use crate::budget;
 use crate::domain::password::Password;
+use argon::Argon;
+pub use foreign::{ForeignHash, ForeignHashError};
+use level::Level;
+use stored::{Stored, check};
 
-/// What a refused caller is told to wait.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-const SALT_LEN: usize = 16;
-const OUTPUT_LEN: usize = 32;
-/// A stored hash that asks for more is not computed: it would be a way to exhaust the machine.
-const STORED_MEMORY_KIB_MAX: u32 = 256 * 1024;
-const STORED_ITERATIONS_MAX: u32 = 10;
-const STORED_PARALLELISM_MAX: u32 = 8;
+/// Whoever would wait longer for their turn is refused at once: they would have gone by then, and those behind them too.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What a refused caller is told to wait, at least and at most.
+const RETRY_AFTER: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
+/// Of each kind: the one in the middle counts.
+const MEASUREMENTS: usize = 3;
+/// An eighth of the newest counts: one hash that was slow by chance shuts nobody out.
+const NEWEST: u64 = 8;
 
 /// The cost of new hashes, and how many may be computed at once.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +53,20 @@ pub struct HashSettings {
     pub queue: usize,
 }
 
+impl HashSettings {
+    /// `pepper`: as a hash names it.
+    fn params(&self, pepper: &[u8]) -> Result<Params, HashError> {
+        ParamsBuilder::new()
+            .m_cost(self.memory_kib)
+            .t_cost(self.iterations)
+            .p_cost(self.parallelism)
+            .output_len(argon::OUTPUT_LEN)
+            .keyid(KeyId::new(pepper).map_err(failed)?)
+            .build()
+            .map_err(failed)
+    }
+}
+
 /// Why a password was not hashed or checked. Never says anything about the password.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
@@ -49,7 +74,7 @@ pub enum HashError {
     #[error("too many password checks are waiting")]
     Overloaded { retry_after: Duration },
     #[error("a stored password hash cannot be used: {0}")]
-    Unusable(&'static str),
+    Unusable(String),
     #[error("password hashing failed: {0}")]
     Failed(String),
 }
@@ -67,58 +92,122 @@ pub enum Check {
 #[derive(Clone)]
 pub struct Passwords {
     jobs: SyncSender<Job>,
+    load: Arc<Load>,
     params: Params,
     decoy: SecretString,
+    level: Arc<Level>,
 }
 
 enum Task {
     Hash(Password),
     Check(Password, SecretString),
+    /// What one of a kind takes.
+    Measure(Box<Stored>),
 }
 
 enum Done {
     Hashed(SecretString),
-    Checked(bool),
+    Checked { right: bool, took: Duration },
+    Measured(Duration),
 }
 
 struct Job {
     task: Task,
+    /// When its caller has no patience left.
+    until: Instant,
     reply: oneshot::Sender<Result<Done, HashError>>,
+}
+
+/// How much there is to do.
+#[derive(Debug)]
+struct Load {
+    threads: u32,
+    /// Most jobs that wait.
+    queue: u32,
+    /// Jobs that wait.
+    waiting: AtomicU32,
+    /// Jobs that are computed.
+    running: AtomicU32,
+    /// Jobs that were refused, since the start.
+    refused: AtomicU64,
+    /// What one takes, of late.
+    micros: AtomicU64,
+}
+
+impl Load {
+    /// How long one more would wait for its turn.
+    fn wait(&self) -> Duration {
+        let each = Duration::from_micros(self.micros.load(Ordering::Relaxed));
+        each.saturating_mul(self.waiting.load(Ordering::Relaxed)) / self.threads
+    }
+
+    fn took(&self, time: Duration) {
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let before = self.micros.load(Ordering::Relaxed);
+        let mean = if before == 0 { time } else { before - before / NEWEST + time / NEWEST };
+        self.micros.store(mean, Ordering::Relaxed);
+    }
+
+    fn shed(&self) -> HashError {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        HashError::Overloaded { retry_after: self.wait().clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end()) }
+    }
 }
 
 impl Passwords {
     /// Starts the threads and makes the decoy with today's parameters.
-    pub fn start(settings: &HashSettings) -> Result<Self, HashError> {
-        let params = Params::new(settings.memory_kib, settings.iterations, settings.parallelism, Some(OUTPUT_LEN))
-            .map_err(failed)?;
+    pub fn start(settings: &HashSettings, peppers: Peppers) -> Result<Self, HashError> {
+        let params = settings.params(peppers.current())?;
+        let peppers = Arc::new(peppers);
         let decoy = decoy(&params)?;
         let (jobs, queue) = sync_channel::<Job>(settings.queue);
         let queue = Arc::new(Mutex::new(queue));
+        let threads = u32::try_from(settings.threads.get()).unwrap_or(u32::MAX);
+        let load = Arc::new(Load {
+            threads,
+            queue: u32::try_from(settings.queue).unwrap_or(u32::MAX),
+            waiting: AtomicU32::new(0),
+            running: AtomicU32::new(0),
+            refused: AtomicU64::new(0),
+            micros: AtomicU64::new(0),
+        });
         for number in 0..settings.threads.get() {
-            let (queue, params) = (Arc::clone(&queue), params.clone());
+            let (queue, load) = (Arc::clone(&queue), Arc::clone(&load));
+            let (params, peppers) = (params.clone(), Arc::clone(&peppers));
             thread::Builder::new()
                 .name(format!("password-{number}"))
-                .spawn(move || work(&queue, &params))
+                .spawn(move || work(&queue, &params, &peppers, &load))
                 .map_err(failed)?;
         }
-        Ok(Self { jobs, params, decoy })
+        Ok(Self { jobs, load, params, decoy, level: Arc::default() })
     }
 
     /// Hashes a new password into a PHC string.
     pub async fn hash(&self, password: Password) -> Result<SecretString, HashError> {
         match self.run(Task::Hash(password)).await? {
             Done::Hashed(hash) => Ok(hash),
-            Done::Checked(_) => Err(HashError::Failed("answered another task".into())),
+            Done::Checked { .. } | Done::Measured(_) => Err(another_task()),
         }
     }
 
     /// Checks a password. Without a stored hash it is checked against the decoy, which costs as much: otherwise the
-    /// response time would tell which accounts exist.
-    pub async fn check(&self, password: Password, stored: Option<&SecretString>) -> Result<Check, HashError> {
+    /// response time would tell which accounts exist. For the same reason what comes to nothing is answered no earlier than
+    /// the dearest check would be: what is wrong, and what is right and of no use to whoever knows it.
+    pub async fn check(
+        &self,
+        password: Password,
+        stored: Option<&SecretString>,
+        useful: bool,
+    ) -> Result<Check, HashError> {
         let against = stored.unwrap_or(&self.decoy).clone();
-        let Done::Checked(right) = self.run(Task::Check(password, against)).await? else {
-            return Err(HashError::Failed("answered another task".into()));
+        let tries = if password.as_typed().is_some() { 2 } else { 1 };
+        let Done::Checked { right, took } = self.run(Task::Check(password, against)).await? else {
+            return Err(another_task());
         };
+        let right = right && stored.is_some();
+        if !(right && useful) {
+            budget::apart(tokio::time::sleep(self.level.rest(took, tries))).await;
+        }
         Ok(match stored {
             Some(stored) if right && self.is_outdated(stored) => Check::RightButOutdated,
             Some(_) if right => Check::Right,
@@ -126,22 +215,76 @@ impl Passwords {
         })
     }
 
+    /// Makes failures wait for the dearest of these kinds and our own; `times` has what was measured before.
+    pub async fn level(&self, schemes: &[String], times: &mut HashMap<String, Duration>) -> Result<(), HashError> {
+        let own = Stored::parse(self.decoy.expose_secret())?.scheme();
+        times.retain(|scheme, _| !schemes.is_empty() && (schemes.contains(scheme) || *scheme == own));
+        for scheme in schemes.iter().chain(Some(&own)) {
+            if schemes.is_empty() || times.contains_key(scheme) {
+                continue;
+            }
+            let mut measured = Vec::new();
+            for _ in 0..MEASUREMENTS {
+                // Written by a newer server: it has a level of its own.
+                let Some(sample) = Stored::sample(scheme) else { break };
+                match self.run(Task::Measure(Box::new(sample))).await? {
+                    Done::Measured(took) => measured.push(took),
+                    Done::Hashed(_) | Done::Checked { .. } => return Err(another_task()),
+                }
+            }
+            measured.sort_unstable();
+            times.extend(measured.get(MEASUREMENTS / 2).map(|median| (scheme.clone(), *median)));
+        }
+        self.level.set(&times.values().copied().collect::<Vec<_>>());
+        Ok(())
+    }
+
+    /// Refuses what would find no place, before anybody has worked for it: in a storm this is most of what comes.
+    pub fn have_room(&self) -> Result<(), HashError> {
+        let is_full = self.load.waiting.load(Ordering::Relaxed) >= self.load.queue.max(1);
+        if is_full || self.load.wait() > PATIENCE { Err(self.load.shed()) } else { Ok(()) }
+    }
+
+    /// Jobs that are computed, and jobs that wait for their turn.
+    pub fn jobs(&self) -> (u32, u32) {
+        (self.load.running.load(Ordering::Relaxed), self.load.waiting.load(Ordering::Relaxed))
+    }
+
+    /// Jobs that found no place, or waited for too long, since the start.
+    pub fn refused(&self) -> u64 {
+        self.load.refused.load(Ordering::Relaxed)
+    }
+
+    /// Somebody was brought over.
+    pub fn schemes_may_have_changed(&self) {
+        self.level.changed.notify_one();
+    }
+
+    pub async fn schemes_changed(&self) {
+        self.level.changed.notified().await;
+    }
+
     fn is_outdated(&self, stored: &SecretString) -> bool {
-        Stored::parse(stored.expose_secret()).is_ok_and(|stored| {
-            stored.algorithm != Algorithm::Argon2id
-                || stored.version != Version::V0x13
-                || stored.params.m_cost() != self.params.m_cost()
-                || stored.params.t_cost() != self.params.t_cost()
-                || stored.params.p_cost() != self.params.p_cost()
-        })
+        match Stored::parse(stored.expose_secret()) {
+            Ok(Stored::Argon2(argon)) => !argon.is_like(&self.params),
+            Ok(Stored::Foreign(_)) => true,
+            Err(_) => false,
+        }
     }
 
     async fn run(&self, task: Task) -> Result<Done, HashError> {
+        self.have_room()?;
         let (reply, answer) = oneshot::channel();
-        self.jobs.try_send(Job { task, reply }).map_err(|refused| match refused {
-            TrySendError::Full(_) => HashError::Overloaded { retry_after: RETRY_AFTER },
-            TrySendError::Disconnected(_) => HashError::Failed("the hashing threads have ended".into()),
-        })?;
+        // Before it can be taken out again.
+        self.load.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = self.jobs.try_send(Job { task, until: Instant::now() + PATIENCE, reply });
+        if let Err(refused) = sent {
+            self.load.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(match refused {
+                TrySendError::Full(_) => self.load.shed(),
+                TrySendError::Disconnected(_) => HashError::Failed("the hashing threads have ended".into()),
+            });
+        }
         budget::apart(answer).await.map_err(failed)?
     }
 }
@@ -152,7 +295,7 @@ impl fmt::Debug for Passwords {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, params: &Params) {
+fn work(queue: &Mutex<Receiver<Job>>, params: &Params, peppers: &Peppers, load: &Load) {
     // Lowest priority: a storm of logins may take idle time only. If the system refuses, hashing still works.
     if let Err(why) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19) {
         tracing::warn!(%why, "password hashing runs at normal priority");
@@ -160,105 +303,58 @@ fn work(queue: &Mutex<Receiver<Job>>, params: &Params) {
     let mut memory = Vec::new();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { task, reply }) = job else { return };
+        let Ok(Job { task, until, reply }) = job else { return };
+        load.waiting.fetch_sub(1, Ordering::Relaxed);
         if reply.is_closed() {
             continue;
         }
+        let began = Instant::now();
+        if began > until {
+            drop(reply.send(Err(load.shed())));
+            continue;
+        }
+        load.running.fetch_add(1, Ordering::Relaxed);
         let outcome = match task {
-            Task::Hash(password) => hash(password.as_bytes(), params, &mut memory).map(Done::Hashed),
-            Task::Check(password, stored) => {
-                check(password.as_bytes(), stored.expose_secret(), &mut memory).map(Done::Checked)
-            }
+            Task::Hash(password) => hash(password.as_bytes(), params, peppers, &mut memory).map(Done::Hashed),
+            Task::Check(password, stored) => Stored::parse(stored.expose_secret())
+                .and_then(|stored| check(&password, &stored, params, peppers, &mut memory))
+                .map(|right| Done::Checked { right, took: began.elapsed() }),
+            Task::Measure(sample) => Password::from_typed("measured")
+                .map_err(failed)
+                .and_then(|password| check(&password, &sample, params, peppers, &mut memory))
+                .map(|_wrong| Done::Measured(began.elapsed())),
         };
+        load.running.fetch_sub(1, Ordering::Relaxed);
+        load.took(began.elapsed());
         // A caller that went away in the meantime has no use for the answer.
         drop(reply.send(outcome));
     }
 }
 
-fn hash(password: &[u8], params: &Params, memory: &mut Vec<Block>) -> Result<SecretString, HashError> {
-    let mut salt = [0; SALT_LEN];
-    fill(&mut salt)?;
-    let output = compute(password, &salt, Algorithm::Argon2id, Version::V0x13, params, OUTPUT_LEN, memory)?;
-    phc(params, &salt, &output)
+fn hash(
+    password: &[u8],
+    params: &Params,
+    peppers: &Peppers,
+    memory: &mut Vec<Block>,
+) -> Result<SecretString, HashError> {
+    let new = Argon::fresh(params)?;
+    let pepper = peppers.named(params.keyid()).ok_or_else(|| failed("there is no such pepper"))?;
+    new.text(&new.compute(password, pepper, memory)?)
 }
 
 /// A hash that no password is known to have: its output is random. Checking against it costs what any check costs.
 fn decoy(params: &Params) -> Result<SecretString, HashError> {
-    let (mut salt, mut output) = ([0; SALT_LEN], [0; OUTPUT_LEN]);
-    fill(&mut salt)?;
+    let mut output = [0; argon::OUTPUT_LEN];
     fill(&mut output)?;
-    phc(params, &salt, &output)
-}
-
-fn phc(params: &Params, salt: &[u8], output: &[u8]) -> Result<SecretString, HashError> {
-    let phc = PasswordHash {
-        algorithm: Ident::new("argon2id").map_err(failed)?,
-        version: Some(Version::V0x13.into()),
-        params: ParamsString::try_from(params).map_err(failed)?,
-        salt: Some(Salt::new(salt).map_err(failed)?),
-        hash: Some(Output::new(output).map_err(failed)?),
-    };
-    Ok(SecretString::from(phc.to_string()))
-}
-
-fn check(password: &[u8], stored: &str, memory: &mut Vec<Block>) -> Result<bool, HashError> {
-    let Stored { algorithm, version, params, salt, output: expected } = Stored::parse(stored)?;
-    let output = compute(password, &salt, algorithm, version, &params, expected.len(), memory)?;
-    Ok(verify_slices_are_equal(&output, &expected).is_ok())
-}
-
-fn compute(
-    password: &[u8],
-    salt: &[u8],
-    algorithm: Algorithm,
-    version: Version,
-    params: &Params,
-    output_len: usize,
-    memory: &mut Vec<Block>,
-) -> Result<Vec<u8>, HashError> {
-    // Kept between jobs: page faults on fresh memory are a third of the cost.
-    memory.resize(params.block_count().max(memory.len()), Block::default());
-    let blocks = memory.get_mut(..params.block_count()).ok_or(HashError::Unusable("memory"))?;
-    let mut output = vec![0; output_len];
-    Argon2::new(algorithm, version, params.clone())
-        .hash_password_into_with_memory(password, salt, &mut output, blocks)
-        .map_err(failed)?;
-    Ok(output)
-}
-
-/// A stored hash taken apart.
-struct Stored {
-    algorithm: Algorithm,
-    version: Version,
-    params: Params,
-    salt: Vec<u8>,
-    output: Vec<u8>,
-}
-
-impl Stored {
-    fn parse(text: &str) -> Result<Self, HashError> {
-        let phc = PasswordHash::new(text).map_err(|_foreign| HashError::Unusable("not a PHC string"))?;
-        let params = Params::try_from(&phc).map_err(|_foreign| HashError::Unusable("unknown parameters"))?;
-        if params.m_cost() > STORED_MEMORY_KIB_MAX
-            || params.t_cost() > STORED_ITERATIONS_MAX
-            || params.p_cost() > STORED_PARALLELISM_MAX
-        {
-            return Err(HashError::Unusable("its cost is above the bounds"));
-        }
-        let algorithm =
-            Algorithm::try_from(phc.algorithm.as_str()).map_err(|_foreign| HashError::Unusable("unknown algorithm"))?;
-        let version = match phc.version {
-            Some(version) => Version::try_from(version).map_err(|_foreign| HashError::Unusable("unknown version"))?,
-            None => Version::V0x10,
-        };
-        let salt = phc.salt.ok_or(HashError::Unusable("no salt"))?;
-        let output = phc.hash.ok_or(HashError::Unusable("no hash"))?;
-        Ok(Self { algorithm, version, params, salt: salt.as_ref().to_vec(), output: output.as_ref().to_vec() })
-    }
+    Argon::fresh(params)?.text(&output)
 }
 
 fn fill(bytes: &mut [u8]) -> Result<(), HashError> {
     aws_lc_rs::rand::fill(bytes).map_err(failed)
+}
+
+fn another_task() -> HashError {
+    HashError::Failed("answered another task".into())
 }
 
 fn failed(why: impl fmt::Display) -> HashError {
@@ -266,80 +362,4 @@ fn failed(why: impl fmt::Display) -> HashError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings() -> HashSettings {
-        let one = NonZeroUsize::MIN;
-        HashSettings { memory_kib: 64, iterations: 1, parallelism: 1, threads: one, queue: 4 }
-    }
-
-    fn password(text: &str) -> Password {
-        Password::from_typed(text).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_hash_checks_and_salts_differ() {
-        let passwords = Passwords::start(&settings()).unwrap();
-        let one = passwords.hash(password("correct horse")).await.unwrap();
-        let two = passwords.hash(password("correct horse")).await.unwrap();
-        assert_ne!(one.expose_secret(), two.expose_secret());
-        assert!(one.expose_secret().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
-        assert_eq!(passwords.check(password("correct horse"), Some(&one)).await.unwrap(), Check::Right);
-        assert_eq!(passwords.check(password("correct horse "), Some(&one)).await.unwrap(), Check::Wrong);
-        assert_eq!(passwords.check(password("anything"), None).await.unwrap(), Check::Wrong);
-    }
-
-    #[tokio::test]
-    async fn other_parameters_are_outdated() {
-        let old = Passwords::start(&settings()).unwrap().hash(password("pw")).await.unwrap();
-        let new = Passwords::start(&HashSettings { iterations: 2, ..settings() }).unwrap();
-        assert_eq!(new.check(password("pw"), Some(&old)).await.unwrap(), Check::RightButOutdated);
-    }
-
-    /// Made by the reference implementation (argon2-cffi 25).
-    #[test]
-    fn agrees_with_the_reference() {
-        for (password, stored) in [
-            ("password", "$argon2i$v=19$m=65536,t=2,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b+dWRWJTmaaJObG"),
-            (
-                "password",
-                "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$K13EBUiG7JV+9ZxztmHFTdb7J0WQsnj2V8bZaqyPptE",
-            ),
-            (
-                "pässwörd 가",
-                "$argon2id$v=19$m=4096,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$nx2UB890j5n6QkvoAsLYm5u1Ae0ZPrbTtsLOcrBdNV4",
-            ),
-        ] {
-            assert!(check(password.as_bytes(), stored, &mut Vec::new()).unwrap(), "{stored}");
-            assert!(!check(b"Password", stored, &mut Vec::new()).unwrap(), "{stored}");
-        }
-    }
-
-    #[test]
-    fn a_hostile_cost_is_not_computed() {
-        for text in [
-            "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$RdescudvJCsgt3ub+b+dWRWJTmaaJObG",
-            "$argon2id$v=19$m=64,t=1000,p=1$c29tZXNhbHQ$RdescudvJCsgt3ub+b+dWRWJTmaaJObG",
-            "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ",
-            "$2b$12$abcdefghijklmnopqrstuuvwxyzvwxyzvwxyzvwxyzvwxyzvwxyzvwxy",
-            "",
-        ] {
-            assert!(matches!(check(b"x", text, &mut Vec::new()), Err(HashError::Unusable(_))), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
-        let slow = HashSettings { memory_kib: 19_456, iterations: 10, queue: 1, ..settings() };
-        let passwords = Passwords::start(&slow).unwrap();
-        let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..8 {
-            let passwords = passwords.clone();
-            tasks.spawn(async move { passwords.hash(password("pw")).await });
-        }
-        let outcomes = tasks.join_all().await;
-        let refused = outcomes.iter().filter(|one| matches!(one, Err(HashError::Overloaded { .. }))).count();
-        assert!(refused >= 5, "{refused}");
-    }
-}
+mod tests;

@@ -19,7 +19,7 @@ use crate::domain::time::Timestamp;
 use crate::vault::sessions::{Found, Stored};
 
 /// How often a lost race is run again.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
 
 /// What a front brings.
 pub struct Refresh {
@@ -40,7 +40,11 @@ impl Auth {
     /// Trades a refresh token for the next pair. Needs `postern:auth:refresh` of the client.
     pub async fn refresh(&self, call: &Call, refresh: Refresh) -> Result<Refreshed, AuthError> {
         self.demand(call, &needs::REFRESH)?;
-        let (presented, key) = self.open_refresh_token(&refresh.token)?;
+        let (presented, key) = self.open_refresh_token(&refresh.token).map_err(|why| {
+            let address = refresh.device.as_ref().map(|device| device.ip_address.as_str());
+            let from = address.filter(|address| !address.is_empty()).unwrap_or(call.client.id.as_str());
+            self.refused_token(from, why)
+        })?;
         let policy = call.client.session_policy;
         let limits = RotationLimits {
             idle: policy.idle_ttl,
@@ -120,7 +124,7 @@ impl Auth {
     }
 
     /// Writes and signs an answer; `None` if the record was changed meanwhile.
-    async fn answer(
+    pub(super) async fn answer(
         &self,
         call: &Call,
         stored: &Stored,
@@ -204,7 +208,7 @@ fn completed(asked: &TokenScope, session: &TokenScope) -> TokenScope {
 
 /// Refuses what the client may no longer ask for, as a sign-in would: what was taken away from it must not live on in its
 /// sessions until their absolute end. Nothing is written, so a session that is refused here is as it was.
-fn still_asked_for(client: &Client, scope: &TokenScope) -> Result<(), AuthError> {
+pub(super) fn still_asked_for(client: &Client, scope: &TokenScope) -> Result<(), AuthError> {
     if scope.audiences.iter().all(|audience| client.token_audiences.contains(audience)) {
         return Ok(());
     }

@@ -334,7 +334,7 @@ impl Auth {
         Ok(self.judge_session(session, &standing))
     }
 
-    fn judge_session(&self, session: &Session, standing: &Standing) -> Option<End> {
+    pub(super) fn judge_session(&self, session: &Session, standing: &Standing) -> Option<End> {
         // A client that is gone has no limits of its own any more; its sessions cannot refresh, and end with their idle
         // time at the latest.
         let policy = self.clients.session_policy(&session.client, session.create_time);

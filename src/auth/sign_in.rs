@@ -2,10 +2,12 @@
 
 use secrecy::SecretString;
 
-use crate::auth::error::AuthError;
+use crate::auth::error::{AuthError, CredentialFault};
+use crate::auth::tokens::Draft;
 use crate::auth::{Auth, Call, DraftFacts, Subject, TokenPair, event};
 use crate::domain::audit::AuditKind;
 use crate::domain::id::{PrincipalId, SessionId, UserId};
+use crate::domain::identity::IdentityKey;
 use crate::domain::session::{Device, Seed, Session, TokenScope};
 use crate::domain::standing::{End, EndCause, Fence, Owner};
 use crate::domain::time::Timestamp;
@@ -19,6 +21,8 @@ pub(super) struct Proven {
     pub method: String,
     pub auth_time: Timestamp,
     pub amr: Vec<String>,
+    /// What opened the account, if a provider vouched: the session is worth what it is worth.
+    pub identity: Option<IdentityKey>,
 }
 
 impl Proven {
@@ -74,13 +78,44 @@ impl Auth {
         session: &Session,
         replace: Option<&SecretString>,
     ) -> Result<(TokenPair, Subject), AuthError> {
-        let facts = facts(call, proven, session);
-        let draft = self.draft(&facts)?;
-        let idle = call.client.session_policy.idle_ttl;
-        if !self.sessions.insert(session, idle).await? {
+        let draft = self.draft(&facts(call, proven, session))?;
+        if !self.sessions.insert(session, call.client.session_policy.idle_ttl).await? {
             return Err(AuthError::internal("a new session's id was taken"));
         }
-        let issued = self.issue(&facts, &draft)?;
+        self.begin(call, proven, session, replace, &draft).await
+    }
+
+    /// The same for a session whose id was given before; `None` if one of this id is there already, or was.
+    pub(super) async fn open_named_session(
+        &self,
+        call: &Call,
+        proven: &Proven,
+        session: &Session,
+        replace: Option<&SecretString>,
+    ) -> Result<Option<(TokenPair, Subject)>, AuthError> {
+        let draft = self.draft(&facts(call, proven, session))?;
+        if !self.sessions.insert(session, call.client.session_policy.idle_ttl).await? {
+            return Ok(None);
+        }
+        // One that was there may have ended meanwhile and left its place free. SQL is told before the vault is cleaned.
+        if self.store.standing(session.user, session.id).await?.revoked.is_some() {
+            self.forget(session).await;
+            return Ok(None);
+        }
+        self.begin(call, proven, session, replace, &draft).await.map(Some)
+    }
+
+    async fn begin(
+        &self,
+        call: &Call,
+        proven: &Proven,
+        session: &Session,
+        replace: Option<&SecretString>,
+        draft: &Draft,
+    ) -> Result<(TokenPair, Subject), AuthError> {
+        self.demand_way_in(call, proven, session).await?;
+        let (mut tokens, subject) = self.issue(&facts(call, proven, session), draft)?;
+        tokens.device_token = Some(self.device_token(session.user, session.epoch, proven.now)?);
         self.end_excess(call, session, proven.now).await?;
         if let Some(token) = replace {
             self.end_replaced(call, token, proven.now).await?;
@@ -91,7 +126,21 @@ impl Auth {
         event.ip_address.clone_from(&session.device.ip_address);
         event.detail = vec![("method", session.method.clone())];
         self.audit.record(event);
-        Ok(issued)
+        Ok((tokens, subject))
+    }
+
+    /// Whether the identity that opens a session is still the user's. It looks after the session was written, and whoever takes an
+    /// identity away looks for sessions after it is gone: one of the two sees the other.
+    async fn demand_way_in(&self, call: &Call, proven: &Proven, session: &Session) -> Result<(), AuthError> {
+        let Some(key) = &proven.identity else { return Ok(()) };
+        if self.store.has_identity(session.user, key).await? {
+            return Ok(());
+        }
+        self.end_of_way(call, std::slice::from_ref(session), proven.now).await?;
+        let fault = CredentialFault::UnknownAccount;
+        let address = &session.device.ip_address;
+        self.record_failure(call, "INVALID_CREDENTIALS", key.provider.as_str(), fault.name(), address);
+        Err(AuthError::InvalidCredentials(fault))
     }
 
     /// Ends the oldest sessions beyond the limit, through SQL, so that a restored vault does not bring them back. It looks

@@ -4,10 +4,13 @@ use uuid::Uuid;
 
 use crate::auth::error::AuthError;
 use crate::auth::needs;
-use crate::auth::{Auth, Call};
-use crate::verifier::{Judgement, Outcome, Question};
+use crate::auth::{Auth, Call, event};
+use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::id::PrincipalId;
+use crate::domain::time::Timestamp;
+use crate::verifier::{Judgement, Outcome, Question, TokenFault};
 
-/// A judgement, and the id under which a refusal stands in the log.
+/// A judgement, and the id under which a refusal stands in the audit log.
 pub struct Decided {
     pub judgement: Judgement,
     /// Set unless the decision is to allow.
@@ -39,9 +42,9 @@ impl Auth {
         let judgement = self.verifier.judge(&question, self.clock.moment())?;
         let decision_id = match &judgement.outcome {
             Outcome::Allow { .. } => None,
-            refused => {
+            _refused => {
                 let id = Uuid::now_v7();
-                log_refusal(call, &judgement, refused, id);
+                self.audit.record(refusal(call, &judgement, id, self.clock.now()));
                 Some(id)
             }
         };
@@ -49,28 +52,27 @@ impl Auth {
     }
 }
 
-/// The one place that says why a token was refused; the caller learns no more than its kind.
-fn log_refusal(call: &Call, judgement: &Judgement, refused: &Outcome, id: Uuid) {
-    let subject = judgement.identity.as_ref().map(|identity| identity.user().to_string()).unwrap_or_default();
-    match refused {
-        Outcome::Deny { missing } => tracing::info!(
-            target: "postern::audit",
-            event = "authz_fail",
-            decision.id = %id,
-            subject,
-            permission = missing.permission.as_str(),
-            tenant = missing.tenant.as_ref().map(crate::domain::permission::Tenant::as_str).unwrap_or_default(),
-            client = %call.client.id,
-            "a permission is missing"
-        ),
-        other => tracing::info!(
-            target: "postern::audit",
-            event = "authz_fail",
-            decision.id = %id,
-            subject,
-            why = ?other,
-            client = %call.client.id,
-            "an access token was refused"
-        ),
+/// The one place that says why a token was refused; the caller learns no more than its kind. The event has the decision's id.
+fn refusal(call: &Call, judgement: &Judgement, id: Uuid, now: Timestamp) -> AuditEvent {
+    let mut refusal = AuditEvent { id, ..event(AuditKind::AccessDenied, call, now) };
+    if let Some(identity) = &judgement.identity {
+        refusal.actor = Some(PrincipalId::User(identity.user()));
+        refusal.session = Some(identity.session());
     }
+    refusal.reason = Some(match &judgement.outcome {
+        Outcome::Allow { .. } | Outcome::Deny { .. } => "PERMISSION_MISSING",
+        Outcome::StepUp { .. } => "ASSURANCE_TOO_LOW",
+        Outcome::Unauthenticated(TokenFault::Expired) => "TOKEN_EXPIRED",
+        Outcome::Unauthenticated(TokenFault::Revoked) => "TOKEN_REVOKED",
+        Outcome::Unauthenticated(TokenFault::Invalid(_)) => "TOKEN_INVALID",
+    });
+    match &judgement.outcome {
+        Outcome::Deny { missing } => {
+            refusal.detail.push(("permission", missing.permission.as_str().to_owned()));
+            refusal.detail.extend(missing.tenant.as_ref().map(|tenant| ("tenant", tenant.to_string())));
+        }
+        Outcome::Unauthenticated(TokenFault::Invalid(why)) => refusal.detail.push(("why", why.to_string())),
+        Outcome::Allow { .. } | Outcome::StepUp { .. } | Outcome::Unauthenticated(_) => {}
+    }
+    refusal
 }

@@ -1,8 +1,10 @@
 //! `postern admin`: administration through `AdminService`, by the person who is signed in.
 
+mod audit;
 mod bindings;
 mod bootstrap;
 mod clients;
+mod import;
 mod keys;
 mod offline;
 mod operation;
@@ -56,6 +58,8 @@ async fn act(caller: &Caller, area: Area) -> Result<Answer, Failure> {
         Area::Explain(command) => operation::explain(caller, command).await,
         Area::Clients(command) => clients::run(caller, command).await,
         Area::Keys(command) => keys::run(caller, command).await,
+        Area::Audit(command) => audit::run(caller, command).await,
+        Area::Import(command) => import::run(caller, command).await,
         Area::Fence(command) => operation::fence(caller, command).await,
         Area::Server => operation::server(caller).await,
     }

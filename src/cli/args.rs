@@ -4,6 +4,7 @@
 pub(super) mod admin;
 pub(super) mod clients;
 mod help;
+pub(super) mod import;
 pub(super) mod operator;
 #[cfg(test)]
 mod tests;
@@ -56,7 +57,7 @@ impl Cli {
 
     /// Whether this process is to be a server.
     pub const fn serves(&self) -> bool {
-        self.command.is_none()
+        matches!(self.command, None | Some(Command::Gateway(_)))
     }
 }
 
@@ -81,6 +82,9 @@ pub(super) struct ServeArgs {
     /// Where liveness and readiness are served [default: 127.0.0.1:7303]
     #[arg(long = "listen.operations", value_name = "ADDR")]
     listen_operations: Option<String>,
+    /// Where the gateway for browsers is served [default: 127.0.0.1:7302]
+    #[arg(long = "listen.gateway", value_name = "ADDR")]
+    listen_gateway: Option<String>,
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value,
           help = "Any setting by its dotted key; not for secrets, which every process could read here")]
     set: Vec<(String, String)>,
@@ -100,6 +104,7 @@ impl ServeArgs {
             ("listen.grpc", &self.listen_grpc),
             ("listen.admin", &self.listen_admin),
             ("listen.operations", &self.listen_operations),
+            ("listen.gateway", &self.listen_gateway),
         ];
         let named = flags.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
         self.set.iter().cloned().chain(named).collect()
@@ -108,6 +113,9 @@ impl ServeArgs {
 
 #[derive(Subcommand)]
 pub(super) enum Command {
+    /// Serve browsers, in front of a server that is another process
+    #[command(after_help = help::GATEWAY)]
+    Gateway(Box<ServeArgs>),
     /// Look at the settings before a server does
     #[command(after_help = help::CONFIG)]
     Config(Box<ConfigArgs>),
@@ -135,6 +143,9 @@ pub(super) enum Command {
     /// End this session and forget its tokens
     #[command(after_help = help::LOGOUT)]
     Logout(ClientArgs),
+    /// Change one's own password; the other sessions end
+    #[command(after_help = help::PASSWD)]
+    Passwd(PasswdArgs),
     /// Make master keys, and see which are needed
     #[command(after_help = help::MASTER_KEY)]
     MasterKey(MasterKeyArgs),
@@ -287,6 +298,15 @@ pub(super) struct RefreshArgs {
     /// Put the tokens into the JSON
     #[arg(long, requires = "json")]
     pub(super) show_tokens: bool,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+#[derive(Args)]
+pub(super) struct PasswdArgs {
+    /// There is no password yet: one came by a provider, at most an hour ago
+    #[arg(long)]
+    pub(super) first: bool,
     #[command(flatten)]
     pub(super) client: ClientArgs,
 }

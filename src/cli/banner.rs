@@ -41,9 +41,13 @@ pub(super) fn for_people(report: &StartReport, program: &str, paint: Paint) -> S
     if let Some(admin) = report.admin {
         rows.push(("admin", admin.to_string(), format!("{tls}, AdminService is only here")));
     }
+    if let Some(url) = &report.gateway {
+        rows.push(("browser", plain(url), String::new()));
+    }
     rows.extend([
         ("issuer", plain(&report.issuer), "in every token".to_owned()),
         ("health", format!("{}://{}/readyz", scheme(report), reachable(report.operations)), String::new()),
+        ("metrics", format!("{}://{}/metrics", scheme(report), reachable(report.operations)), String::new()),
     ]);
     for (name, what, how) in rows {
         let line = format!("  {}{}  {}", padded(name, 10), padded(&what, 32), paint.faint(&how));
@@ -89,6 +93,9 @@ pub(super) fn for_programs(report: &StartReport) -> String {
         facts.push(json!({ "fact": "admin", "address": admin.to_string(), "tls": report.tls }));
     }
     facts.push(json!({ "fact": "operations", "address": report.operations.to_string(), "tls": report.tls }));
+    if let Some(url) = &report.gateway {
+        facts.push(json!({ "fact": "gateway", "url": url, "tls": report.tls }));
+    }
     if let Some(administrator) = &report.administrator {
         let file = match &administrator.password {
             InitialPassword::InFile(file) => Value::from(path(file)),
@@ -181,6 +188,7 @@ mod tests {
             grpc: ([127, 0, 0, 1], 7301).into(),
             admin: None,
             operations: ([127, 0, 0, 1], 7303).into(),
+            gateway: Some("http://127.0.0.1:7302".to_owned()),
             tls: false,
             reflection: true,
             administrator: Some(NewAdministrator { user: "admin".to_owned(), password }),

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::config::SecretSource;
 use crate::domain::client::ClientSecret;
 use crate::domain::time::Timestamp;
+use crate::proto::account::v1::account_service_client::AccountServiceClient;
 use crate::proto::admin::v1::admin_service_client::AdminServiceClient;
 use crate::proto::auth::v1::auth_service_client::AuthServiceClient;
 use crate::proto::auth::v1::{Device, Reason, RefreshRequest, RefreshResponse};
@@ -47,7 +48,7 @@ const NEAR_ITS_END: Duration = Duration::from_secs(30);
 const DEVICE_NAME_CHARS: usize = 64;
 
 /// AdminService behind a connection, or in this process.
-type Admin = BoxCloneService<http::Request<Body>, http::Response<Body>, Box<dyn Error + Send + Sync>>;
+pub(super) type Admin = BoxCloneService<http::Request<Body>, http::Response<Body>, Box<dyn Error + Send + Sync>>;
 
 /// A server, and what is known on this machine of being signed in there.
 pub(super) struct Caller {
@@ -159,6 +160,7 @@ impl Caller {
             ip_address: self.server.own_address().map(|address| address.to_string()).unwrap_or_default(),
             user_agent: USER_AGENT.to_owned(),
             display_name: name.chars().take(DEVICE_NAME_CHARS).collect(),
+            ..Device::default()
         }
     }
 
@@ -183,6 +185,20 @@ impl Caller {
             request.metadata_mut().insert(AUTHORIZATION, secret.clone());
         }
         Ok(call(AuthServiceClient::new(self.channel()), request).await?.into_inner())
+    }
+
+    /// The same of `AccountService`.
+    pub(super) async fn account<M, R>(
+        &self,
+        message: M,
+        call: impl AsyncFnOnce(AccountServiceClient<Channel>, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Status> {
+        let mut request = Request::new(message);
+        request.set_timeout(CALL_TIMEOUT);
+        if let Some(secret) = &self.secret {
+            request.metadata_mut().insert(AUTHORIZATION, secret.clone());
+        }
+        Ok(call(AccountServiceClient::new(self.channel()), request).await?.into_inner())
     }
 
     /// A call of `AdminService` by the person who is signed in.

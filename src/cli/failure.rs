@@ -86,6 +86,12 @@ impl Failure {
         failure
     }
 
+    /// In other words, where the command knows better what was meant.
+    #[must_use]
+    pub(super) fn reworded(self, headline: impl Into<String>) -> Self {
+        Self { headline: headline.into(), ..self }
+    }
+
     pub(super) fn headline(&self) -> &str {
         &self.headline
     }

@@ -3,7 +3,7 @@
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, ReflectMessage as _, Value};
 
-use crate::proto::{FILE_DESCRIPTOR_SET, admin::v1 as admin, auth::v1 as auth};
+use crate::proto::{FILE_DESCRIPTOR_SET, account::v1 as account, admin::v1 as admin, auth::v1 as auth};
 
 /// A message that is printed, and its name in the contract.
 pub(super) trait Printed: Message {
@@ -24,10 +24,12 @@ printed! {
     auth {
         LoginResponse CompleteChallengeResponse RefreshResponse VerifyResponse ListSessionsResponse RevokeResponse
     }
+    account { ChangePasswordResponse }
     admin {
         CreateUserResponse GetUserResponse ListUsersResponse UpdateUserResponse DisableUserResponse EnableUserResponse
         DeleteUserResponse SetPasswordResponse PutRoleResponse GetRoleResponse ListRolesResponse DeleteRoleResponse
         ApplyPolicyResponse GrantRoleResponse WithdrawRoleResponse ListBindingsResponse ListKeysResponse
+        ListAuditEventsResponse
         RotateKeyResponse RetireKeyResponse ExplainAccessResponse EndAllSessionsResponse GetServerInfoResponse CreateClientResponse ListClientsResponse
         UpdateClientResponse RotateClientSecretResponse DeleteClientResponse
     }
@@ -115,7 +117,7 @@ mod tests {
             access_expire_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }),
             ..TokenPair::default()
         };
-        LoginResponse { outcome: Some(Outcome::SignIn(SignIn { tokens: Some(tokens), principal: None })) }
+        LoginResponse { outcome: Some(Outcome::SignIn(SignIn { tokens: Some(tokens), ..SignIn::default() })) }
     }
 
     #[test]

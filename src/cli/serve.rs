@@ -13,18 +13,11 @@ use crate::telemetry;
 
 pub(super) async fn run(args: ServeArgs) -> Exit {
     let output = Output::new(false);
-    let Loaded { config, warnings, .. } = match load(&args) {
-        Ok(loaded) => loaded,
-        // It aligns its own lines, and counts the faults in the first.
-        Err(error) => return output.failure(&Failure::local(error.to_string())),
+    // The error aligns its own lines, and counts the faults in the first.
+    let config = match load(&args).map_err(|error| Failure::local(error.to_string())).and_then(begin) {
+        Ok(config) => config,
+        Err(failure) => return output.failure(&failure),
     };
-    if let Err(error) = telemetry::init(&config.log, io::stderr().is_terminal()) {
-        return output.failure(&Failure::local(error.to_string()));
-    }
-    for warning in warnings {
-        let config::Fault { source, key, wrong, right } = warning;
-        tracing::warn!(%source, key, right, "{wrong}");
-    }
     // Both must be terminals: a password on a redirected stream would be kept with the log.
     let is_terminal = io::stdout().is_terminal();
     let first_password = if is_terminal { FirstPassword::Show } else { FirstPassword::WriteToFile };
@@ -36,13 +29,27 @@ pub(super) async fn run(args: ServeArgs) -> Exit {
         } else {
             banner::for_programs(report)
         };
+        telemetry::flush();
         // A server whose terminal is gone goes on serving.
         output.say(&text).unwrap_or_default();
     };
-    match Box::pin(app::serve(config, first_password, started)).await {
+    let served = Box::pin(app::serve(config, first_password, started)).await;
+    telemetry::flush();
+    match served {
         Ok(()) => Exit::Done,
         Err(error) => output.failure(&not_started(&error)),
     }
+}
+
+/// Opens the log, and tells there what the operator should know.
+pub(super) fn begin(loaded: Loaded) -> Result<Config, Failure> {
+    let Loaded { config, warnings, .. } = loaded;
+    telemetry::init(&config.log, io::stderr().is_terminal()).map_err(|error| Failure::local(error.to_string()))?;
+    for warning in warnings {
+        let config::Fault { source, key, wrong, right } = warning;
+        tracing::warn!(%source, key, right, "{wrong}");
+    }
+    Ok(config)
 }
 
 /// All that can be said before anything is made. Development finds out as it goes, since it makes what is missing.
@@ -54,7 +61,7 @@ pub(super) fn load(args: &ServeArgs) -> Result<Loaded, ConfigError> {
     }
 }
 
-fn not_started(error: &StartError) -> Failure {
+pub(super) fn not_started(error: &StartError) -> Failure {
     error.hints().into_iter().fold(Failure::local(error.to_string()), Failure::advise)
 }
 

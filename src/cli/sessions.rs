@@ -132,6 +132,7 @@ mod tests {
                 ip_address: "127.0.0.1".to_owned(),
                 user_agent: agent.to_owned(),
                 display_name: name.to_owned(),
+                ..Device::default()
             })
         };
         vec![

@@ -19,7 +19,7 @@ use crate::proto::auth::v1::login_request::Credential;
 use crate::proto::auth::v1::login_response::Outcome;
 use crate::proto::auth::v1::revoke_request::Target;
 use crate::proto::auth::v1::{
-    Decision, LoginRequest, PasswordCredential, Principal, RevokeRequest, Rotation, TokenOptions, TokenPair,
+    Decision, Device, LoginRequest, PasswordCredential, Principal, RevokeRequest, Rotation, TokenOptions, TokenPair,
     VerifyRequest, VerifyResponse,
 };
 
@@ -44,7 +44,7 @@ pub(super) async fn login(args: LoginArgs) -> Result<Answer, Failure> {
         PasswordCredential { identifier: identifier.clone(), password: password.expose_secret().to_owned() };
     let request = LoginRequest {
         credential: Some(Credential::Password(credential)),
-        device: Some(caller.device()),
+        device: Some(Device { device_token: locked.device(caller.server()), ..caller.device() }),
         token_options: args.tenant.map(|tenant| TokenOptions { audiences: Vec::new(), tenant }),
         supported_challenges: challenge::supported(args.new_password_file.as_deref()),
         replace_refresh_token: locked.get(caller.server()).map(|old| old.refresh_token.clone()).unwrap_or_default(),
@@ -71,6 +71,7 @@ pub(super) async fn login(args: LoginArgs) -> Result<Answer, Failure> {
     let user_id = sign_in.principal.as_ref().map(|principal| principal.id.clone()).unwrap_or_default();
     let signed_in = SignedIn::new(identifier.clone(), user_id, &tokens)
         .ok_or_else(|| Failure::local("the server's answer has no tokens"))?;
+    locked.put_device(caller.server(), sign_in.device_token);
     locked.put(caller.server(), signed_in)?;
     let text = render_login(&identifier, &tokens, &caller.states()?.shown_path(), &view);
     Ok(answer.with_text(text).with_secrets(secrets(args.show_tokens)))

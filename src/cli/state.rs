@@ -59,6 +59,10 @@ impl SignedIn {
 struct Contents {
     #[serde(default)]
     servers: BTreeMap<String, SignedIn>,
+    /// What this machine shows each server at a sign-in, so that its tries are not counted with those of strangers. Stays
+    /// when a session ends.
+    #[serde(default)]
+    devices: BTreeMap<String, String>,
 }
 
 /// The folder of the state file.
@@ -160,6 +164,14 @@ impl Locked<'_> {
     pub(super) fn put(&mut self, server: &str, signed_in: SignedIn) -> Result<(), Failure> {
         self.contents.servers.insert(server.to_owned(), signed_in);
         self.save()
+    }
+
+    pub(super) fn device(&self, server: &str) -> String {
+        self.contents.devices.get(server).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn put_device(&mut self, server: &str, token: String) {
+        self.contents.devices.insert(server.to_owned(), token);
     }
 
     pub(super) fn remove(&mut self, server: &str) -> Result<(), Failure> {

@@ -5,10 +5,27 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Config, Feed, Issuer, Keys, Limits, Listen, Log, LogFormat, Passwords, Profile, Refresh, SecretSource, Sessions,
-    Store, Tokens, Vault, WhenStale, read,
+    Accounts, Audit, Config, Feed, Gateway, Issuer, Keys, Limits, Listen, Log, LogAddresses, LogFormat, Passwords,
+    Profile, Refresh, SecretSource, Sessions, Store, Tokens, Vault, WhenStale, read, surroundings,
 };
 use crate::domain::key::Algorithm;
+use crate::domain::rate::{Quota, Quotas};
+
+/// Only failures count, since a success puts back what it took. Each bucket is full again within 15 minutes.
+const TRIES: Quotas = Quotas {
+    // An office behind one address has some who mistype; a machine that guesses has thousands.
+    address: Quota { burst: 100, every: Duration::from_secs(5) },
+    // A front has many people, and one that was taken over has no end of guesses.
+    caller: Quota { burst: 10_000, every: Duration::from_millis(20) },
+    // Few enough that guessing is in vain; full again before somebody who forgot a password gives up.
+    account: Quota { burst: 20, every: Duration::from_secs(45) },
+    // Half of the account's: nobody uses it up alone.
+    account_at_address: Quota { burst: 10, every: Duration::from_secs(90) },
+    device: Quota { burst: 10, every: Duration::from_mins(1) },
+    administrator: Quota { burst: 100, every: Duration::from_secs(1) },
+    token: Quota { burst: 100, every: Duration::from_secs(1) },
+    alarm_percent: 80,
+};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -22,7 +39,7 @@ impl Config {
 
     /// With everything kept under `data_dir`.
     pub fn development_defaults(data_dir: &Path) -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(*read::THREADS.end());
+        let threads = threads(MEMORY_KIB);
         Self {
             profile: Profile::Development,
             data_dir: data_dir.to_owned(),
@@ -31,6 +48,7 @@ impl Config {
                 grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 7301)),
                 admin: None,
                 operations: SocketAddr::from((Ipv4Addr::LOCALHOST, 7303)),
+                gateway: SocketAddr::from((Ipv4Addr::LOCALHOST, 7302)),
                 insecure: None,
             },
             tls: None,
@@ -51,7 +69,10 @@ impl Config {
             refresh: Refresh { late_repeats: true },
             passwords: Passwords {
                 min_length: 15,
-                memory_kib: 19_456,
+                context_words: Vec::new(),
+                breached_file: None,
+                pepper_file: None,
+                memory_kib: MEMORY_KIB,
                 iterations: 2,
                 parallelism: 1,
                 threads,
@@ -63,12 +84,25 @@ impl Config {
                 when_stale: WhenStale::Refuse,
             },
             clients: Vec::new(),
+            gateway: Gateway {
+                url: None,
+                in_process: true,
+                server: None,
+                server_ca: None,
+                trusted_proxies: Vec::new(),
+                clients: Vec::new(),
+            },
+            accounts: Accounts { roles: Vec::new() },
+            audit: Audit { retention: None },
+            providers: Vec::new(),
+            trusted_issuers: Vec::new(),
             limits: Limits {
                 connections: 10_000,
                 connections_per_address: 2_000,
                 connection_age: Duration::from_mins(30),
+                tries: TRIES,
             },
-            log: Log { format: LogFormat::Auto, filter: "info".to_owned() },
+            log: Log { format: LogFormat::Auto, filter: "info".to_owned(), addresses: LogAddresses::Truncated },
         }
     }
 
@@ -83,6 +117,14 @@ impl Config {
         config.log.format = LogFormat::Json;
         config
     }
+}
+
+const MEMORY_KIB: u32 = 19_456;
+
+/// As many as there are cores, and no more than there is memory for.
+pub(super) fn threads(memory_kib: u32) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(*read::THREADS.end());
+    cores.min(surroundings::threads_that_fit(memory_kib, surroundings::memory_limit()))
 }
 
 /// About a second of waiting per thread at the default cost: beyond that, callers have gone.

@@ -4,6 +4,9 @@
 //! Left to the operator, with a warning: `feed.when_stale = "serve"`, passwords below 15 code points, HS256, a declared
 //! client that administers. Nothing of this can be switched off: a server that is unsafe on purpose is a development one.
 
+mod providers;
+mod trusted;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -57,8 +60,17 @@ pub(super) fn judge(config: &Config, source_of: impl Fn(&str) -> Source) -> Judg
     vault(config, &source_of, &mut found);
     doors(config, &mut found);
     log(config, &mut found);
+    if config.serves_gateway() {
+        gateway(config, &mut found);
+    }
     for (index, client) in config.clients.iter().enumerate() {
         declared(config, &format!("clients[{index}]"), client, &mut found);
+    }
+    for (index, provider) in config.providers.iter().enumerate() {
+        providers::judge(&format!("providers[{index}]"), provider, &mut found);
+    }
+    for (index, issuer) in config.trusted_issuers.iter().enumerate() {
+        trusted::judge(&format!("trusted_issuers[{index}]"), issuer, &mut found);
     }
     if config.keys.algorithm.name() == "HS256" {
         let wrong = "HS256 has no public half: only this service can check its tokens";
@@ -208,6 +220,9 @@ fn doors(config: &Config, found: &mut Judgement) {
     let listen = &config.listen;
     let is_mesh = listen.insecure == Some(Insecure::Mesh);
     let mut doors = vec![("listen.grpc", listen.grpc), ("listen.operations", listen.operations)];
+    if config.serves_gateway() {
+        doors.push(("listen.gateway", listen.gateway));
+    }
     doors.extend(listen.admin.map(|address| ("listen.admin", address)));
     let open: Vec<&(&str, SocketAddr)> = doors.iter().filter(|(_, address)| !address.ip().is_loopback()).collect();
     let client_ca = config.tls.as_ref().and_then(|tls| tls.client_ca.as_ref());
@@ -228,6 +243,79 @@ fn doors(config: &Config, found: &mut Judgement) {
         }
         Some(_) => {}
     }
+}
+
+/// What a gateway needs, in whichever process it is.
+fn gateway(config: &Config, found: &mut Judgement) {
+    let gateway = &config.gateway;
+    let right = "gateway.url = \"https://auth.example.com\"";
+    match &gateway.url {
+        None => found.refuse("gateway.url", "missing: where browsers find it", right),
+        Some(url) => {
+            let host = host_of(url);
+            if host == "localhost" || host.ends_with(".localhost") {
+                found.refuse("gateway.url", format!("{host} is another machine for everybody who reads it"), right);
+            }
+        }
+    }
+    // Browsers speak TLS, and this does not: something is in between.
+    if config.tls.is_none() && gateway.trusted_proxies.is_empty() {
+        let wrong = "to the limits on tries, all browsers behind the proxy are one address, or none";
+        found.warn("gateway.trusted_proxies", wrong, "the proxy's addresses: [\"10.0.0.0/8\"]");
+    }
+    if gateway.clients.is_empty() {
+        found.warn("gateway.clients", "nobody can sign in through it", "[[gateway.clients]], for each program");
+    }
+    for (index, client) in gateway.clients.iter().enumerate() {
+        let key = format!("gateway.clients[{index}].secret");
+        match &client.secret {
+            Some(SecretSource::Value(_)) => {
+                let wrong = "the secret itself stands in the settings, which are copied and shown";
+                found.refuse(format!("{key}.value"), wrong, "{ file = \"/run/secrets/…\" }");
+            }
+            Some(SecretSource::File(path)) if !path.is_absolute() => {
+                found.refuse(format!("{key}.file"), relative(path), "\"/run/secrets/…\"");
+            }
+            Some(SecretSource::File(_)) | None => {}
+        }
+    }
+    if let Some(ca) = gateway.server_ca.as_ref().filter(|ca| !ca.is_absolute()) {
+        found.refuse("gateway.server_ca", relative(ca), "a path from the root: /run/secrets/…");
+    }
+    // A program that this very file declares must be one that a sign-in can come back to.
+    for client in &config.clients {
+        let served = gateway.clients.iter().position(|served| served.id == client.id);
+        if let (Some(index), true) = (served, client.return_urls.is_empty()) {
+            let wrong = format!("{} has no return_urls: nobody could come back to it", client.id);
+            found.warn(format!("gateway.clients[{index}].id"), wrong, "return_urls = [\"https://…\"]");
+        }
+    }
+}
+
+/// As [`judge`], for a gateway that is a process of its own: what the server alone reads is none of its business.
+pub(super) fn judge_gateway(config: &Config) -> Judgement {
+    let mut found = Judgement::default();
+    gateway(config, &mut found);
+    log(config, &mut found);
+    let address = config.listen.gateway;
+    let is_mesh = config.listen.insecure == Some(Insecure::Mesh);
+    if config.tls.is_some() && is_mesh {
+        found.refuse("listen.insecure", "\"mesh\" beside [tls]: it cannot be both", "keep one of them");
+    }
+    if config.tls.is_none() && !is_mesh && !address.ip().is_loopback() {
+        found.refuse("tls", format!("clear text on {address}"), "[tls], or listen.insecure = \"mesh\"");
+    }
+    let server = config.gateway.server.as_deref().unwrap_or_default();
+    if server.starts_with("http://") && !is_mesh && !is_loopback(&host_of(server)) {
+        let wrong = format!("{server} is in clear text, and the clients' secrets go there");
+        found.refuse("gateway.server", wrong, "an https URL, or listen.insecure = \"mesh\"");
+    }
+    found
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Lines below `info` of the libraries hold what callers sent, and all of them together fill a disk.

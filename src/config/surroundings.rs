@@ -14,6 +14,7 @@ use secrecy::ExposeSecret as _;
 pub(super) use self::redis::holds_a_password;
 use super::production::Judgement;
 use super::{Client, Config, Passwords, Postgres, Profile, SecretError, SecretSource, Store, Tls, Vault};
+use crate::breached::BreachedFile;
 use crate::domain::client::ClientSecret;
 
 /// What the process needs beside the memory of its hashing threads.
@@ -37,6 +38,11 @@ pub(super) fn judge(config: &Config) -> Judgement {
     for (index, client) in config.clients.iter().enumerate() {
         secrets(index, client, &mut found);
     }
+    if config.serves_gateway() {
+        gateway(config, &mut found);
+    }
+    breached(&config.passwords, &mut found);
+    pepper(&config.passwords, &mut found);
     memory(&config.passwords, config.profile, memory_limit(), &mut found);
     found
 }
@@ -60,6 +66,22 @@ fn master_key(config: &Config, found: &mut Judgement) {
     {
         let wrong = format!("anybody may put another file in its place: {} is open to all", folder.display());
         found.refuse(key, wrong, "a folder that only you may write");
+    }
+}
+
+fn breached(passwords: &Passwords, found: &mut Judgement) {
+    let Some(path) = &passwords.breached_file else { return };
+    if let Err(why) = BreachedFile::at(path.clone()).check() {
+        let right = "the list of Have I Been Pwned by SHA-1, ordered by hash";
+        found.refuse("passwords.breached_file", format!("{}: {why}", path.display()), right);
+    }
+}
+
+fn pepper(passwords: &Passwords, found: &mut Judgement) {
+    let Some(path) = &passwords.pepper_file else { return };
+    if let Err(why) = SecretSource::File(path.clone()).open() {
+        let right = "a file of your own, chmod 600, made with `postern master-key new`";
+        found.refuse("passwords.pepper_file", why.to_string(), right);
     }
 }
 
@@ -142,22 +164,48 @@ fn holds(path: &Path, label: &str) -> Result<(), String> {
     if text.contains(&format!("-----BEGIN {label}-----")) { Ok(()) } else { Err(told(&"holds no certificate")) }
 }
 
-fn secrets(index: usize, client: &Client, found: &mut Judgement) {
-    for (number, secret) in client.secrets.iter().enumerate() {
-        let (form, place) = match secret {
-            SecretSource::File(path) => ("file", format!("{}: ", path.display())),
-            SecretSource::Value(_) => ("value", String::new()),
-        };
-        let wrong = match secret.open() {
-            Err(why) => why.to_string(),
-            Ok(text) if text.expose_secret().parse::<ClientSecret>().is_err() => {
-                format!("{place}no secret of a client")
-            }
-            Ok(_) => continue,
-        };
-        let right = "`pcs_` and 32 random bytes in base64url, chmod 600";
-        found.refuse(format!("clients[{index}].secrets[{number}].{form}"), wrong, right);
+/// As [`judge`], for a gateway that is a process of its own.
+pub(super) fn judge_gateway(config: &Config) -> Judgement {
+    let mut found = Judgement::default();
+    if let Some(tls) = &config.tls {
+        certificates(tls, &mut found);
     }
+    gateway(config, &mut found);
+    let ca = config.gateway.server_ca.as_ref();
+    if let Some(Err(wrong)) = ca.map(|path| holds(path, "CERTIFICATE")) {
+        found.refuse("gateway.server_ca", wrong, "a certificate in PEM");
+    }
+    found
+}
+
+fn gateway(config: &Config, found: &mut Judgement) {
+    for (index, client) in config.gateway.clients.iter().enumerate() {
+        if let Some(source) = &client.secret {
+            secret(&format!("gateway.clients[{index}].secret"), source, found);
+        }
+    }
+}
+
+fn secrets(index: usize, client: &Client, found: &mut Judgement) {
+    for (number, source) in client.secrets.iter().enumerate() {
+        secret(&format!("clients[{index}].secrets[{number}]"), source, found);
+    }
+}
+
+fn secret(key: &str, secret: &SecretSource, found: &mut Judgement) {
+    let (form, place) = match secret {
+        SecretSource::File(path) => ("file", format!("{}: ", path.display())),
+        SecretSource::Value(_) => ("value", String::new()),
+    };
+    let wrong = match secret.open() {
+        Err(why) => why.to_string(),
+        Ok(text) if text.expose_secret().parse::<ClientSecret>().is_err() => {
+            format!("{place}no secret of a client")
+        }
+        Ok(_) => return,
+    };
+    let right = "`pcs_` and 32 random bytes in base64url, chmod 600";
+    found.refuse(format!("{key}.{form}"), wrong, right);
 }
 
 /// Out of memory, the system would end the process in the middle of a storm of sign-ins.
@@ -183,8 +231,14 @@ fn memory(passwords: &Passwords, profile: Profile, limit: Option<u64>, found: &m
     }
 }
 
+/// At least one: whether that fits is for [`judge`] to say.
+pub(super) fn threads_that_fit(memory_kib: u32, limit: Option<u64>) -> usize {
+    let room = limit.map(|limit| limit.saturating_sub(BASE_BYTES) / (u64::from(memory_kib) << 10).max(1));
+    room.map_or(usize::MAX, |room| usize::try_from(room).unwrap_or(usize::MAX)).max(1)
+}
+
 /// What this process may use: the limit of its control group, and what the machine has.
-fn memory_limit() -> Option<u64> {
+pub(super) fn memory_limit() -> Option<u64> {
     let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let group = groups.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
@@ -220,12 +274,34 @@ mod tests {
             client_ca: Some(file("ca.crt", "-----BEGIN CERTIFICATE-----\ncanary")),
             require_client_certificate: false,
         });
+        config.passwords.pepper_file = Some(file("pepper", "canary"));
+        config.passwords.breached_file = Some(file("breached", &format!("{}:1\n", "0".repeat(40))));
         change(dir.path(), &mut config);
         let found = judge(&config);
         let line = |finding: &super::super::production::Finding| {
             format!("{}: {}", finding.key, finding.wrong).replace(dir.path().to_str().unwrap(), "DIR")
         };
         found.refusals.iter().map(line).collect()
+    }
+
+    /// Row 167.
+    #[test]
+    fn production_speaks_to_postgres_elsewhere_in_secret_only() {
+        for (url, wrong) in [
+            ("postgres://ann@db.example/orders", None),
+            ("postgres://ann@db.example/orders?sslmode=verify-full", None),
+            ("postgres://ann:sslmode=disable@db.example/orders", None),
+            ("postgres://ann@db.example/orders?sslmode=disable", Some("sslmode=disable")),
+            ("postgres://ann@db.example/orders?sslmode=prefer", Some("sslmode=prefer")),
+            ("postgres://ann@db.example/orders?sslmode=require", Some("sslmode=require")),
+            ("postgres://ann@db.example/orders?sslmode=verify-full&sslmode=verify-ca", Some("sslmode=verify-ca")),
+            ("postgres://ann@127.0.0.1/orders?sslmode=disable&host=db.example", Some("sslmode=disable")),
+            ("postgres://ann@127.0.0.1/orders?sslmode=disable", None),
+            ("postgres://ann@[::1]:5432/orders?sslmode=disable", None),
+        ] {
+            let told = is_readable_on_the_way(url);
+            assert_eq!(told.as_deref().and_then(|told| told.split(' ').next()), wrong, "{url}");
+        }
     }
 
     fn mode(path: &Path, mode: u32) {
@@ -249,6 +325,9 @@ mod tests {
         insta::assert_snapshot!(one(|dir| std::fs::write(dir.join("tls.key"), "canary").unwrap()), @"tls.key: DIR/tls.key: holds no private key");
         insta::assert_snapshot!(one(|dir| std::fs::remove_file(dir.join("tls.crt")).unwrap()), @"tls.certificate: DIR/tls.crt: No such file or directory (os error 2)");
         insta::assert_snapshot!(one(|dir| std::fs::write(dir.join("ca.crt"), "canary").unwrap()), @"tls.client_ca: DIR/ca.crt: holds no certificate");
+        insta::assert_snapshot!(one(|dir| std::fs::write(dir.join("breached"), "B\nA\n").unwrap()), @"passwords.breached_file: DIR/breached: a line is not a SHA-1 hash in upper case, a colon and a count");
+        insta::assert_snapshot!(one(|dir| mode(&dir.join("pepper"), 0o644)), @"passwords.pepper_file: DIR/pepper: open to other users (mode 0644); close it: chmod 600 'DIR/pepper'");
+        insta::assert_snapshot!(one(|dir| std::fs::remove_file(dir.join("breached")).unwrap()), @"passwords.breached_file: DIR/breached: No such file or directory (os error 2)");
         insta::assert_snapshot!(one(|dir| std::fs::remove_file(dir.join("ca.crt")).unwrap()), @"tls.client_ca: DIR/ca.crt: No such file or directory (os error 2)");
     }
 
@@ -305,6 +384,16 @@ mod tests {
         assert_eq!(refusals, 1);
         insta::assert_snapshot!(wrong.unwrap(), @"16 threads of 65536 KiB need 1088 MiB with all else, and there are 1088");
         assert_eq!(judged(Profile::Development, Some(1 << 20)), (0, 1, None));
+    }
+
+    #[test]
+    fn as_many_threads_as_the_memory_holds() {
+        let limit = |mib: u64| Some((64 + mib) << 20);
+        assert_eq!(threads_that_fit(65_536, limit(640)), 10);
+        assert_eq!(threads_that_fit(65_536, limit(639)), 9);
+        assert_eq!(threads_that_fit(65_536, limit(0)), 1);
+        assert_eq!(threads_that_fit(65_536, Some(0)), 1);
+        assert_eq!(threads_that_fit(65_536, None), usize::MAX);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use super::source::{Node, Source, Table, Value};
 use super::{Profile, read};
 
 /// What follows the machine and would be another on each.
-const COMPUTED: [(&str, &str); 2] = [("passwords.threads", "cores"), ("passwords.queue", "32 a thread")];
+const COMPUTED: [(&str, &str); 2] =
+    [("passwords.threads", "cores, or fewer if memory is short"), ("passwords.queue", "32 a thread")];
 
 /// One row for each setting, in Markdown.
 pub fn settings_table() -> String {
@@ -33,12 +34,16 @@ fn default(development: &str, production: &str) -> String {
     }
 }
 
-/// All there is, with the defaults of a profile, and the keys of one client that sets none of them.
+/// All there is, with the defaults of a profile, and the keys of one client, one provider and one issuer that set none of them.
 fn settings(profile: Profile) -> Vec<Setting> {
     let table = |entries| Node::Table { entries, source: Source::Default };
     let list = |item| Node::List { items: vec![item], source: Source::Default };
     let client = Table::from([("secrets".to_owned(), list(table(Table::new())))]);
     let mut root = Table::from([("clients".to_owned(), list(table(client)))]);
+    root.insert("providers".to_owned(), list(table(Table::new())));
+    root.insert("trusted_issuers".to_owned(), list(table(Table::new())));
+    let served = Table::from([("clients".to_owned(), list(table(Table::new())))]);
+    root.insert("gateway".to_owned(), table(served));
     let word = match profile {
         Profile::Development => "development",
         Profile::Production => "production",
@@ -64,7 +69,7 @@ mod tests {
         insta::assert_snapshot!(row("sessions.idle_ttl"), @"| `sessions.idle_ttl` | `14d` | `15m` to `365d` | ends a session that is not refreshed for so long |");
         insta::assert_snapshot!(row("listen.grpc"), @"| `listen.grpc` | `127.0.0.1:7301`; production `0.0.0.0:7301` | an address with a port | AuthService, and in development AdminService too |");
         insta::assert_snapshot!(row("listen.admin"), @"| `listen.admin` | production `127.0.0.1:7304` | an address with a port | AdminService, on a port of its own |");
-        insta::assert_snapshot!(row("passwords.threads"), @"| `passwords.threads` | cores | 1 to 256 | that only hash; each needs `memory_kib` |");
+        insta::assert_snapshot!(row("passwords.threads"), @"| `passwords.threads` | cores, or fewer if memory is short | 1 to 256 | that only hash; each needs `memory_kib` |");
         insta::assert_snapshot!(row("clients[].secrets[].file"), @"| `clients[].secrets[].file` |  | a path | holds one secret; its owner's alone (0600) |");
         insta::assert_snapshot!(row("keys.master.file"), @"| `keys.master.file` | development `./postern-data/master.key` | a path | seals all that is secret; its owner's alone (0600) |");
         let defaults = Config::development_defaults(Path::new(DEFAULT_DATA_DIR));

@@ -1,5 +1,8 @@
 mod clients;
+mod gateway;
 mod production;
+mod providers;
+mod trusted;
 
 use std::fmt::Write as _;
 
@@ -150,7 +153,7 @@ fn a_typo_is_told_with_what_was_meant() {
     insta::assert_snapshot!(case("").env("POSTERN__LISTEN__GPRC", "127.0.0.1:1").fault(), @"POSTERN__LISTEN__GPRC  listen.gprc  unknown key  did you mean listen.grpc?");
     insta::assert_snapshot!(case("").env("POSTERN____", "x").fault(), @"POSTERN____  .  unknown key  remove it");
     insta::assert_snapshot!(case("").flag("listen.grcp", "127.0.0.1:1").fault(), @"command line  listen.grcp  unknown key  did you mean listen.grpc?");
-    insta::assert_snapshot!(case("[[providers]]\nid = 'google'").fault(), @"postern.toml:1  providers  unknown key  remove it");
+    insta::assert_snapshot!(case("[[gadgets]]\nid = 'google'").fault(), @"postern.toml:1  gadgets  unknown key  remove it");
     insta::assert_snapshot!(case("[telemetry]").fault(), @"postern.toml:1  telemetry  unknown key  remove it");
     insta::assert_snapshot!(case("\"a\\u001b[2J\" = 1").fault(), @r"postern.toml:1  a\u{1b}[2J  unknown key  remove it");
     insta::assert_snapshot!(case("").flag(&"a.".repeat(20), "x").fault(), @"command line  a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.  unknown key  too deep for any key");
@@ -247,7 +250,13 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("sessions.refresh_grace", &["'0s'", "'10m'"], &["'10m 1s'", "'30'"]),
     ("sessions.max_per_user", &["1", "1000", "0x10"], &["0", "1001", "-1", "'50'", "1.0", "99999999999999999999"]),
     ("refresh.late_repeats", &["true", "false"], &["'true'", "1"]),
+    ("audit.retention", &["'30d'", "'3650d'"], &["'29d'", "'0'", "30"]),
     ("passwords.min_length", &["8", "64"], &["7", "65"]),
+    (
+        "passwords.context_words",
+        &["[]", "['Nord Shop', '김민수']", "['abc']"],
+        &["['ab']", "['2026']", "['abc', 'abc']", "'abc'"],
+    ),
     ("passwords.memory_kib", &["19456", "262144"], &["19455", "262145", "8192"]),
     ("passwords.iterations", &["2", "10"], &["0", "1", "11"]),
     ("passwords.parallelism", &["1", "8"], &["0", "9"]),
@@ -256,6 +265,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("feed.poll_interval", &["'50ms'", "'1s'"], &["'49ms'", "'1001ms'"]),
     ("feed.max_staleness", &["'5s'", "'10m'"], &["'4999ms'", "'601s'"]),
     ("feed.when_stale", &["'refuse'", "'serve'"], &["'Refuse'", "''", "true"]),
+    ("log.addresses", &["'full'", "'truncated'", "'none'"], &["'some'", "true"]),
     ("log.format", &["'auto'", "'pretty'", "'json'"], &["'text'"]),
     (
         "log.filter",
@@ -361,11 +371,20 @@ fn the_example_shows_the_defaults() {
     defaults.issuer.url = Some("http://127.0.0.1:7302".to_owned());
     defaults.passwords.threads = 2;
     defaults.passwords.queue = 64;
+    defaults.passwords.breached_file.clone_from(&config.passwords.breached_file);
+    defaults.passwords.pepper_file.clone_from(&config.passwords.pepper_file);
     defaults.listen.admin = config.listen.admin;
     defaults.listen.insecure = config.listen.insecure;
     defaults.keys.rotate_every = config.keys.rotate_every;
-    assert!(config.tls.is_some() && config.clients.len() == 1);
+    defaults.audit.retention = config.audit.retention;
+    assert!(config.tls.is_some() && config.clients.len() == 1 && config.gateway.clients.len() == 1);
     (defaults.tls, defaults.clients) = (config.tls.clone(), config.clients.clone());
+    assert!(config.providers.len() == 1 && config.accounts.roles.len() == 1);
+    assert!(config.gateway.url.is_some() && config.gateway.clients.len() == 1);
+    defaults.gateway = config.gateway.clone();
+    assert_eq!(config.trusted_issuers.len(), 1);
+    defaults.trusted_issuers.clone_from(&config.trusted_issuers);
+    (defaults.providers, defaults.accounts) = (config.providers.clone(), config.accounts.clone());
     assert_eq!(format!("{config:?}"), format!("{defaults:?}"));
 }
 
@@ -385,7 +404,20 @@ fn the_example_shows_every_key() {
         ]
     );
     let machine: Vec<_> = left_out(&example()).into_iter().filter(|key| !is_of_servers(key)).collect();
-    assert_eq!(machine, ["keys.master.value", "clients[0].secrets[0].value"]);
+    // And the admin key is Kakao's alone, and a secret stands in the place of public keys.
+    assert_eq!(
+        machine,
+        [
+            "keys.master.value",
+            "clients[0].secrets[0].value",
+            "gateway.clients[0].secret.value",
+            "providers[0].client_secret.value",
+            "providers[0].admin_key.file",
+            "providers[0].admin_key.value",
+            "trusted_issuers[0].secret.file",
+            "trusted_issuers[0].secret.value"
+        ]
+    );
 }
 
 /// The keys that a file leaves at their defaults.
@@ -397,4 +429,48 @@ fn left_out(toml: &str) -> Vec<String> {
     assert!(report.faults.is_empty(), "{:?}", report.faults);
     let left_out = report.settings.into_iter().filter(|setting| setting.source == Source::Default);
     left_out.map(|setting| setting.key).collect()
+}
+
+/// A file of settings is read or told about, whatever stands in it, and nothing secret is told.
+#[test]
+fn hostile_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("postern.toml");
+    let small = b"profile = 'production'\n[issuer]\nurl = 'https://id.example.com'\n[[clients]]\nid = 'shop'\n";
+    postern_rig::fuzz::fuzz("configuration", &[example().as_bytes(), small, b"a.b.c = [{}]"], |input| {
+        std::fs::write(&file, input).unwrap();
+        let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+        if let Err(why) = Config::load_all(sources) {
+            assert!(!why.to_string().is_empty());
+        }
+    });
+}
+
+/// Row 185: whoever prints all settings prints no secret, wherever one may stand.
+#[test]
+fn no_secret_of_any_setting_prints_itself() {
+    let toml = "
+        keys.master.value = 'canary-1'
+        [store.postgres]
+        url.value = 'postgres://postern:canary-2@127.0.0.1/postern'
+        migrate_url.value = 'postgres://owner:canary-3@127.0.0.1/postern'
+        [vault.redis]
+        url.value = 'redis://:canary-4@127.0.0.1'
+        username = 'postern'
+        password.value = 'canary-5'
+        [[providers]]
+        id = 'kakao'
+        client_id = 'c'
+        client_secret.value = 'canary-6'
+        admin_key.value = 'canary-7'
+        [[clients]]
+        id = 'shop'
+        secrets = [{ value = 'canary-8' }]
+    ";
+    let told = match Config::load_all(case(toml).sources) {
+        Ok(loaded) => format!("{:?} {:#?} {:?}", loaded.config, loaded.config, loaded.warnings),
+        Err(error) => panic!("{error}"),
+    };
+    assert!(told.contains("shop") && told.contains("kakao"));
+    assert!(!told.contains("canary"), "{told}");
 }

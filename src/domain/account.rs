@@ -107,6 +107,13 @@ impl Identifier {
         let canonical = canonical(text)?;
         Some(if canonical.contains('@') { Self::Email(canonical) } else { Self::UserName(canonical) })
     }
+
+    /// One text for all spellings.
+    pub fn canonical(&self) -> &str {
+        match self {
+            Self::Email(canonical) | Self::UserName(canonical) => canonical,
+        }
+    }
 }
 
 macro_rules! redacted_debug {
@@ -173,6 +180,8 @@ pub struct Profile {
 
 #[cfg(test)]
 mod tests {
+    use postern_rig::fuzz::fuzz;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -226,5 +235,24 @@ mod tests {
                 prop_assert_eq!(canonical(&once), Some(once.clone()));
             }
         }
+    }
+
+    /// What people and programs call themselves.
+    #[test]
+    fn hostile_names() {
+        fuzz(
+            "names",
+            &[b"Kim.Minsu+a@Example.com", "김민수@예.한국".as_bytes(), b"admin", b"docs:*:read"],
+            |input| {
+                let Ok(text) = std::str::from_utf8(input) else { return };
+                if let Ok(email) = text.parse::<Email>() {
+                    assert!(email.canonical().len() <= 1_024 && email.canonical().contains('@'));
+                    assert_eq!(email.canonical().parse::<Email>().unwrap().canonical(), email.canonical());
+                }
+                drop((text.parse::<UserName>(), Identifier::from_typed(text)));
+                drop((text.parse::<crate::domain::id::ClientId>(), text.parse::<crate::domain::role::RoleId>()));
+                drop(text.parse::<crate::domain::permission::Permission>());
+            },
+        );
     }
 }

@@ -43,12 +43,18 @@ impl AuditEvent {
 macro_rules! audit_kinds {
     ($($kind:ident => $name:literal,)*) => {
         /// Kinds of event; names as in the OWASP logging vocabulary where it has one.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum AuditKind { $($kind),* }
 
         impl AuditKind {
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name),* }
+            }
+
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$kind),)* _ => None }
             }
         }
     };
@@ -57,6 +63,7 @@ macro_rules! audit_kinds {
 audit_kinds! {
     LoginSucceeded => "authn_login_success",
     LoginFailed => "authn_login_fail",
+    Throttled => "excess_rate_limit_exceeded",
     LoginChallenged => "authn_login_challenge",
     TokenReused => "authn_token_reuse",
     TokenLate => "authn_token_late",
@@ -70,7 +77,12 @@ audit_kinds! {
     UserDisabled => "user_disabled",
     UserEnabled => "user_enabled",
     UserDeleted => "user_deleted",
+    UsersImported => "users_imported",
+    IdentityLinked => "identity_linked",
+    IdentityRefused => "identity_link_fail",
+    IdentityUnlinked => "identity_unlinked",
     PasswordSet => "authn_password_change",
+    PasswordChangeFailed => "authn_password_change_fail",
     RolePut => "role_put",
     RoleDeleted => "role_deleted",
     PolicyApplied => "policy_applied",
@@ -80,8 +92,26 @@ audit_kinds! {
     ClientUpdated => "client_updated",
     ClientSecretRotated => "client_secret_rotated",
     ClientDeleted => "client_deleted",
-    AdminDenied => "authz_fail",
+    AccessDenied => "authz_fail",
     KeyCreated => "key_created",
     KeyRetired => "key_retired",
     Bootstrapped => "sys_bootstrap",
+}
+
+impl AuditKind {
+    /// Whether strangers can bring it about as often as they like.
+    pub const fn is_free(self) -> bool {
+        matches!(
+            self,
+            Self::LoginFailed
+                | Self::LoginChallenged
+                | Self::Throttled
+                | Self::TokenLate
+                | Self::TokenForged
+                | Self::TokenForeignClient
+                | Self::PasswordChangeFailed
+                | Self::IdentityRefused
+                | Self::AccessDenied
+        )
+    }
 }

@@ -1,8 +1,10 @@
 //! AdminService: messages into values, a use case of `auth::admin`, values into messages. Not one decision is made here.
 //! The caller is a person, and what is wrong with their token is `UNAUTHENTICATED`; or a client, by its own proof.
 
+mod audit;
 mod bindings;
 mod clients;
+mod import;
 mod keys;
 mod roles;
 mod server;
@@ -10,7 +12,7 @@ mod users;
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::Auth;
 use crate::auth::admin::caller::Caller;
@@ -24,12 +26,12 @@ use crate::proto::admin::v1::{
     DeleteUserRequest, DeleteUserResponse, DisableUserRequest, DisableUserResponse, EnableUserRequest,
     EnableUserResponse, EndAllSessionsRequest, EndAllSessionsResponse, ExplainAccessRequest, ExplainAccessResponse,
     GetRoleRequest, GetRoleResponse, GetServerInfoRequest, GetServerInfoResponse, GetUserRequest, GetUserResponse,
-    GrantRoleRequest, GrantRoleResponse, ListBindingsRequest, ListBindingsResponse, ListClientsRequest,
-    ListClientsResponse, ListKeysRequest, ListKeysResponse, ListRolesRequest, ListRolesResponse, ListUsersRequest,
-    ListUsersResponse, PutRoleRequest, PutRoleResponse, RetireKeyRequest, RetireKeyResponse, RotateClientSecretRequest,
-    RotateClientSecretResponse, RotateKeyRequest, RotateKeyResponse, SetPasswordRequest, SetPasswordResponse,
-    UpdateClientRequest, UpdateClientResponse, UpdateUserRequest, UpdateUserResponse, WithdrawRoleRequest,
-    WithdrawRoleResponse,
+    GrantRoleRequest, GrantRoleResponse, ImportUsersRequest, ListAuditEventsRequest, ListAuditEventsResponse,
+    ListBindingsRequest, ListBindingsResponse, ListClientsRequest, ListClientsResponse, ListKeysRequest,
+    ListKeysResponse, ListRolesRequest, ListRolesResponse, ListUsersRequest, ListUsersResponse, PutRoleRequest,
+    PutRoleResponse, RetireKeyRequest, RetireKeyResponse, RotateClientSecretRequest, RotateClientSecretResponse,
+    RotateKeyRequest, RotateKeyResponse, SetPasswordRequest, SetPasswordResponse, UpdateClientRequest,
+    UpdateClientResponse, UpdateUserRequest, UpdateUserResponse, WithdrawRoleRequest, WithdrawRoleResponse,
 };
 
 const PAGE_SIZE_MAX: u32 = 500;
@@ -160,8 +162,21 @@ impl AdminService for AdminDoor {
         answer(server::end_all_sessions(&self.auth, request).await, Repeat::Safe)
     }
 
+    async fn list_audit_events(&self, request: Request<ListAuditEventsRequest>) -> Answer<ListAuditEventsResponse> {
+        answer(audit::list(&self.auth, request).await, Repeat::Safe)
+    }
+
     async fn get_server_info(&self, request: Request<GetServerInfoRequest>) -> Answer<GetServerInfoResponse> {
         answer(server::info(&self.auth, &request), Repeat::Safe)
+    }
+
+    type ImportUsersStream = import::Answers;
+
+    async fn import_users(
+        &self,
+        request: Request<Streaming<ImportUsersRequest>>,
+    ) -> Result<Response<import::Answers>, Status> {
+        import::run(&self.auth, request).map(Response::new)
     }
 }
 

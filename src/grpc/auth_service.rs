@@ -18,7 +18,7 @@ use crate::domain::password::{BYTES_MAX as PASSWORD_BYTES_MAX, Password};
 use crate::grpc::fields::Fields;
 use crate::grpc::pages::Pages;
 use crate::grpc::status::{Repeat, refuse};
-use crate::grpc::{callers, render, verify};
+use crate::grpc::{callers, oauth, render, verify};
 use crate::proto::auth::v1::auth_service_server::AuthService;
 use crate::proto::auth::v1::complete_challenge_request::Answer as ChallengeAnswer;
 use crate::proto::auth::v1::complete_challenge_response::Outcome as CompletionOutcome;
@@ -27,9 +27,11 @@ use crate::proto::auth::v1::login_response::Outcome as LoginOutcome;
 use crate::proto::auth::v1::revoke_request::Target as WireTarget;
 use crate::proto::auth::v1::{
     BatchVerifyRequest, BatchVerifyResponse, ChallengeKind as WireKind, CompleteChallengeRequest,
-    CompleteChallengeResponse, GetKeysRequest, GetKeysResponse, ListSessionsRequest, ListSessionsResponse,
-    LoginRequest, LoginResponse, PasswordCredential, RefreshRequest, RefreshResponse, RevokeRequest, RevokeResponse,
-    UserSessions, VerifyRequest, VerifyResponse,
+    CompleteChallengeResponse, ExchangeTokenRequest, ExchangeTokenResponse, GetKeysRequest, GetKeysResponse,
+    ListProvidersRequest, ListProvidersResponse, ListSessionsRequest, ListSessionsResponse, LoginRequest,
+    LoginResponse, OAuthExchangeRequest, OAuthExchangeResponse, OAuthStartRequest, OAuthStartResponse,
+    OAuthUnlinkRequest, OAuthUnlinkResponse, PasswordCredential, RefreshRequest, RefreshResponse, RevokeRequest,
+    RevokeResponse, UserSessions, VerifyRequest, VerifyResponse,
 };
 
 const PAGE_SIZE_MAX: u32 = 200;
@@ -80,6 +82,43 @@ impl AuthService for AuthDoor {
         answer(judged, Repeat::Safe)
     }
 
+    async fn list_providers(
+        &self,
+        request: Request<ListProvidersRequest>,
+    ) -> Result<Response<ListProvidersResponse>, Status> {
+        let providers = callers::client(&self.auth, &request).and_then(|call| self.auth.list_providers(&call));
+        let providers = providers.map(|providers| ListProvidersResponse {
+            providers: providers.iter().map(|provider| oauth::provider(provider)).collect(),
+        });
+        answer(providers, Repeat::Safe)
+    }
+
+    async fn o_auth_start(&self, request: Request<OAuthStartRequest>) -> Result<Response<OAuthStartResponse>, Status> {
+        // A flow that nobody heard of ends by itself.
+        answer(self.start(request).await, Repeat::Safe)
+    }
+
+    async fn o_auth_exchange(
+        &self,
+        request: Request<OAuthExchangeRequest>,
+    ) -> Result<Response<OAuthExchangeResponse>, Status> {
+        answer(self.exchange(request).await, Repeat::Unsafe)
+    }
+
+    async fn o_auth_unlink(
+        &self,
+        request: Request<OAuthUnlinkRequest>,
+    ) -> Result<Response<OAuthUnlinkResponse>, Status> {
+        answer(self.unlink(request).await, Repeat::Safe)
+    }
+
+    async fn exchange_token(
+        &self,
+        request: Request<ExchangeTokenRequest>,
+    ) -> Result<Response<ExchangeTokenResponse>, Status> {
+        answer(Box::pin(self.trade_in(request)).await, Repeat::Unsafe)
+    }
+
     async fn list_sessions(
         &self,
         request: Request<ListSessionsRequest>,
@@ -124,6 +163,31 @@ impl AuthDoor {
         Ok(CompleteChallengeResponse { outcome: Some(outcome) })
     }
 
+    async fn start(&self, request: Request<OAuthStartRequest>) -> Result<OAuthStartResponse, AuthError> {
+        let call = callers::client(&self.auth, &request)?;
+        self.auth.oauth_start(&call, oauth::read_start(request.into_inner())?).await.map(oauth::started)
+    }
+
+    async fn exchange(&self, request: Request<OAuthExchangeRequest>) -> Result<OAuthExchangeResponse, AuthError> {
+        let call = callers::client(&self.auth, &request)?;
+        let exchange = oauth::read_exchange(request.into_inner())?;
+        self.auth.oauth_exchange(&call, exchange).await.map(oauth::exchanged)
+    }
+
+    async fn unlink(&self, request: Request<OAuthUnlinkRequest>) -> Result<OAuthUnlinkResponse, AuthError> {
+        let call = callers::client(&self.auth, &request)?;
+        let status = self.auth.oauth_unlink(&call, oauth::read_unlink(request.into_inner())?).await?;
+        Ok(OAuthUnlinkResponse { http_status: status.into() })
+    }
+
+    async fn trade_in(&self, request: Request<ExchangeTokenRequest>) -> Result<ExchangeTokenResponse, AuthError> {
+        let call = callers::client(&self.auth, &request)?;
+        let exchange = oauth::read_exchange_token(request.into_inner())?;
+        let (tokens, subject) = self.auth.exchange_token(&call, exchange).await?;
+        let (tokens, principal) = (Some(render::token_pair(&tokens)), Some(render::subject(subject)));
+        Ok(ExchangeTokenResponse { tokens, principal })
+    }
+
     async fn rotate(&self, request: Request<RefreshRequest>) -> Result<RefreshResponse, AuthError> {
         let call = callers::client(&self.auth, &request)?;
         let Refreshed { tokens, subject, kind } = self.auth.refresh(&call, read_refresh(request.into_inner())?).await?;
@@ -165,22 +229,26 @@ fn read_login(request: LoginRequest) -> Result<Login, AuthError> {
     let credential = fields.required("credential", credential).and_then(|credential| match credential {
         Credential::Password(password) => read_password(&mut fields, password),
     });
-    let device = fields.device("device", device.unwrap_or_default());
+    let mut device = device.unwrap_or_default();
+    let device_token = secret(std::mem::take(&mut device.device_token));
+    let device = fields.device("device", device);
     let scope = fields.token_options("token_options", token_options.unwrap_or_default());
     fields.finish(|| {
         let (identifier, password) = credential?;
         let replace = secret(replace_refresh_token);
-        let supported = supported_challenges.into_iter().filter_map(challenge_kind).collect();
-        Some(Login { identifier, password, device: device?, scope: scope?, replace, supported })
+        let supported = challenge_kinds(supported_challenges);
+        Some(Login { identifier, password, device: device?, device_token, scope: scope?, replace, supported })
     })
 }
 
 /// One that this server does not know is not needed here either.
-fn challenge_kind(wire: i32) -> Option<ChallengeKind> {
-    match WireKind::try_from(wire) {
+pub(super) fn challenge_kinds(wire: Vec<i32>) -> Vec<ChallengeKind> {
+    let known = |wire: i32| match WireKind::try_from(wire) {
         Ok(WireKind::NewPassword) => Some(ChallengeKind::NewPassword),
+        Ok(WireKind::LinkIdentity) => Some(ChallengeKind::LinkIdentity),
         Ok(WireKind::Unspecified) | Err(_) => None,
-    }
+    };
+    wire.into_iter().filter_map(known).collect()
 }
 
 /// As with a refresh token, a challenge token that cannot be one is no field at fault: the answer is to sign in again.
@@ -267,7 +335,7 @@ fn read_revoke(request: RevokeRequest) -> Result<Revoke, AuthError> {
 }
 
 /// Empty: none.
-fn secret(text: String) -> Option<SecretString> {
+pub(super) fn secret(text: String) -> Option<SecretString> {
     (!text.is_empty()).then(|| SecretString::from(text))
 }
 

@@ -25,6 +25,16 @@ const SCHEME: &str = "bearer ";
 
 /// The client that calls.
 pub fn client<T>(auth: &Auth, request: &Request<T>) -> Result<Call, AuthError> {
+    identified(auth, request).map_err(|why| match why {
+        AuthError::ClientUnauthenticated => {
+            let from = address(request).map(|address| address.to_string()).unwrap_or_default();
+            auth.refused_token(&from, why)
+        }
+        other => other,
+    })
+}
+
+fn identified<T>(auth: &Auth, request: &Request<T>) -> Result<Call, AuthError> {
     let secret = match authorization(request.metadata()) {
         Authorization::Absent => None,
         // A person's access token is none of a client's secrets: alone it calls nothing.
@@ -92,12 +102,15 @@ fn proven<T>(auth: &Auth, request: &Request<T>, secret: Option<&str>) -> Result<
 /// The development profile's client, for who is on the same machine: were the port opened to others by mistake, they would
 /// be strangers.
 fn anonymous<T>(auth: &Auth, request: &Request<T>) -> Result<Arc<Client>, AuthError> {
-    let peer: Option<&Peer> = request.extensions().get();
-    let address = peer.map(|peer| peer.address).or_else(|| request.remote_addr()).map(|address| address.ip());
-    if !address.is_some_and(is_loopback) {
+    if !address(request).is_some_and(is_loopback) {
         return Err(AuthError::ClientUnauthenticated);
     }
     auth.clients.anonymous().ok_or(AuthError::ClientUnauthenticated)
+}
+
+fn address<T>(request: &Request<T>) -> Option<IpAddr> {
+    let peer: Option<&Peer> = request.extensions().get();
+    peer.map(|peer| peer.address).or_else(|| request.remote_addr()).map(|address| address.ip())
 }
 
 /// In the extensions of calls that came through no door. Nothing that comes over a wire can put it there.

@@ -148,7 +148,8 @@ impl Fields {
 
     /// What a front tells of the person's device. It is shown to people later, and stands in the audit log.
     pub fn device(&mut self, field: &'static str, device: wire::Device) -> Option<Device> {
-        let wire::Device { ip_address, user_agent, display_name } = device;
+        // Only a sign-in asks for the token.
+        let wire::Device { ip_address, user_agent, display_name, device_token: _ } = device;
         let ip_address = self.ip_address(format_args!("{field}.ip_address"), &ip_address);
         let display_name =
             self.text(format_args!("{field}.display_name"), display_name, Length::Chars(DISPLAY_NAME_CHARS_MAX));

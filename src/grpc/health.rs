@@ -1,6 +1,7 @@
 //! What the gRPC health service says. The server and AuthService follow readiness alone, so that no outage of an engine
 //! takes Verify out of a load balancer; `postern.login` follows the engines, for dashboards.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -22,14 +23,18 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// The names, and who asks for them.
 pub(super) struct Health {
     reporter: HealthReporter,
+    /// What was said of readiness: said again, it would be news to whoever watches.
+    said_ready: AtomicBool,
 }
 
 impl Health {
     /// Says at once what is known, so that the first to ask after the start is told the truth.
     pub(super) async fn new(reporter: HealthReporter, readiness: &Readiness) -> Self {
-        let health = Self { reporter };
-        health.set_ready(readiness.is_ready()).await;
-        health.set(LOGIN, readiness.is_ready()).await;
+        let is_ready = readiness.is_ready();
+        let health = Self { reporter, said_ready: AtomicBool::new(is_ready) };
+        for name in READY.into_iter().chain([LOGIN]) {
+            health.set(name, is_ready).await;
+        }
         health
     }
 
@@ -73,6 +78,9 @@ impl Health {
     }
 
     async fn set_ready(&self, is_ready: bool) {
+        if self.said_ready.swap(is_ready, Ordering::Relaxed) == is_ready {
+            return;
+        }
         for name in READY {
             self.set(name, is_ready).await;
         }

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::domain::id::ClientId;
 use crate::domain::time::Moment;
 use crate::grpc::status;
+use crate::proto::account::v1::account_service_server::SERVICE_NAME as ACCOUNT_SERVICE;
 use crate::proto::admin::v1::admin_service_server::SERVICE_NAME as ADMIN_SERVICE;
 use crate::proto::auth::v1::auth_service_server::SERVICE_NAME as AUTH_SERVICE;
 
@@ -227,7 +228,9 @@ impl Middle for Deadline {
 fn deadline_cap(path: &str) -> Duration {
     let secs = match path.trim_start_matches('/').split_once('/') {
         Some((AUTH_SERVICE, "Verify" | "BatchVerify" | "GetKeys")) => 1,
-        Some((AUTH_SERVICE, "Refresh" | "ListSessions" | "Revoke")) => 3,
+        Some((AUTH_SERVICE, "Refresh" | "ListSessions" | "Revoke" | "ListProviders")) => 3,
+        // They wait for a provider, several times over.
+        Some((AUTH_SERVICE, "OAuthExchange") | (ACCOUNT_SERVICE, "LinkIdentity")) => 15,
         Some((ADMIN_SERVICE, _)) => 30,
         _ => 10,
     };
@@ -283,12 +286,16 @@ pub trait Middle: Clone + Send + Sync + 'static {
 
 /// What stands further in. It never fails: a refusal is an answer too.
 pub trait Next:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
 impl<S> Next for S where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
 {
 }
 

@@ -47,12 +47,15 @@ pub fn token_pair(pair: &auth::TokenPair) -> wire::TokenPair {
 }
 
 pub fn sign_in((tokens, subject): (auth::TokenPair, auth::Subject)) -> wire::SignIn {
-    wire::SignIn { tokens: Some(token_pair(&tokens)), principal: Some(self::subject(subject)) }
+    let device_token = tokens.device_token.as_ref().map(|token| token.expose_secret().to_owned()).unwrap_or_default();
+    let (tokens, principal) = (Some(token_pair(&tokens)), Some(self::subject(subject)));
+    wire::SignIn { tokens, principal, device_token, user_created: false }
 }
 
 pub fn challenge(issued: &Issued) -> wire::Challenge {
     let kind = |kind: &ChallengeKind| match kind {
         ChallengeKind::NewPassword => wire::ChallengeKind::NewPassword.into(),
+        ChallengeKind::LinkIdentity => wire::ChallengeKind::LinkIdentity.into(),
     };
     wire::Challenge {
         challenge_token: issued.token.expose_secret().to_owned(),
@@ -159,7 +162,8 @@ pub fn session(view: SessionView) -> wire::Session {
 }
 
 fn device(device: Device) -> wire::Device {
-    wire::Device { ip_address: device.ip_address, user_agent: device.user_agent, display_name: device.display_name }
+    let Device { ip_address, user_agent, display_name } = device;
+    wire::Device { ip_address, user_agent, display_name, ..wire::Device::default() }
 }
 
 fn end_cause(cause: EndCause) -> wire::EndCause {

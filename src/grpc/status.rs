@@ -13,6 +13,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use crate::auth::challenge::ChallengeKind;
 use crate::auth::error::{AuthError, Violation};
 use crate::domain::client::Origin;
 use crate::domain::id::ClientId;
@@ -69,6 +70,7 @@ pub fn token_reason(fault: TokenFault) -> Reason {
     }
 }
 
+const FOREIGN_TOKEN: &str = "not a token that is traded in here: sign in";
 const INTERNAL: &str = "internal error; the log has more under the request id";
 
 /// Once, with the chain of causes.
@@ -89,7 +91,12 @@ fn log(error: &AuthError) {
         AuthError::InvalidField(_)
         | AuthError::InvalidCredentials(_)
         | AuthError::ChallengeFailed(_)
-        | AuthError::ChallengeUnsupported
+        | AuthError::ChallengeUnsupported(_)
+        | AuthError::OAuthCancelled { .. }
+        | AuthError::OAuthFlowInvalid(_)
+        | AuthError::OAuthRejected { .. }
+        | AuthError::OAuthProviderUnavailable { .. }
+        | AuthError::ForeignTokenRefused(_)
         | AuthError::RefreshTokenInvalid
         | AuthError::SessionEnded(_)
         | AuthError::SessionReused(_)
@@ -107,6 +114,7 @@ fn log(error: &AuthError) {
         | AuthError::RoleGraph(_)
         | AuthError::LastOne { .. }
         | AuthError::TenantRequired
+        | AuthError::Throttled { .. }
         | AuthError::KeyWaiting { .. }
         | AuthError::PasswordRefused(_) => tracing::debug!(why = cause, "a call was refused"),
     }
@@ -157,7 +165,29 @@ impl Refusal {
                 "the sign-in failed: wrong identifier or password",
             ),
             AuthError::ChallengeFailed(_) => Self::challenge_failed(),
-            AuthError::ChallengeUnsupported => Self::challenge_unsupported(),
+            AuthError::ChallengeUnsupported(kind) => Self::challenge_unsupported(*kind),
+            AuthError::OAuthCancelled { return_url } => {
+                let message = "the person cancelled at the provider";
+                Self::new(Code::FailedPrecondition, Reason::OauthCancelled, message).returning(return_url)
+            }
+            // Constant: who guesses learns nothing of the flows that there are.
+            AuthError::OAuthFlowInvalid(_) => Self::new(
+                Code::Unauthenticated,
+                Reason::OauthFlowInvalid,
+                "this fits no sign-in that is on its way: begin again",
+            ),
+            AuthError::OAuthRejected { why: _, return_url } => {
+                let message = "the provider's answer does not prove who it is";
+                Self::new(Code::Unauthenticated, Reason::OauthRejected, message).returning(return_url)
+            }
+            AuthError::OAuthProviderUnavailable { retry_after, return_url } => {
+                let message = "the provider is away; other ways to sign in work";
+                Self::new(Code::Unavailable, Reason::OauthProviderUnavailable, message)
+                    .returning(return_url)
+                    .retry(Retry::AfterIfSafe(*retry_after))
+            }
+            // Constant: who guesses learns nothing of issuers, nor of what was traded in.
+            AuthError::ForeignTokenRefused(_) => Self::new(Code::Unauthenticated, Reason::TokenInvalid, FOREIGN_TOKEN),
             AuthError::RefreshTokenInvalid => Self::new(
                 Code::Unauthenticated,
                 Reason::RefreshTokenInvalid,
@@ -229,6 +259,10 @@ impl Refusal {
                 let message = format!("the new password {rule}");
                 Self::new(Code::InvalidArgument, Reason::PasswordRefused, message).with("rule", &rule.name())
             }
+            AuthError::Throttled { retry_after } => {
+                Self::new(Code::ResourceExhausted, Reason::Throttled, "too many tries: wait as long as RetryInfo says")
+                    .retry(Retry::After(*retry_after))
+            }
             AuthError::Overloaded { retry_after } => {
                 Self::new(Code::Unavailable, Reason::Overloaded, "too busy: shed before any work was done")
                     .retry(Retry::After(*retry_after))
@@ -259,9 +293,22 @@ impl Refusal {
         Self::new(Code::Unauthenticated, Reason::ChallengeFailed, message)
     }
 
-    fn challenge_unsupported() -> Self {
-        let message = "this account needs a new password, and the front did not list CHALLENGE_KIND_NEW_PASSWORD";
-        Self::new(Code::FailedPrecondition, Reason::ChallengeUnsupported, message)
+    fn challenge_unsupported(kind: ChallengeKind) -> Self {
+        let (message, name) = match kind {
+            ChallengeKind::NewPassword => (
+                "this account needs a new password, and the front did not list CHALLENGE_KIND_NEW_PASSWORD",
+                "NEW_PASSWORD",
+            ),
+            ChallengeKind::LinkIdentity => {
+                ("an account with this address exists: sign in to it, then link the provider", "LINK_IDENTITY")
+            }
+        };
+        Self::new(Code::FailedPrecondition, Reason::ChallengeUnsupported, message).with("challenge", &name)
+    }
+
+    /// Where the person wanted to go, for a page that says what went wrong.
+    fn returning(self, return_url: &str) -> Self {
+        if return_url.is_empty() { self } else { self.with("returnUrl", &return_url) }
     }
 
     fn not_editable(id: &ClientId, origin: Origin) -> Self {

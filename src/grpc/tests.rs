@@ -23,12 +23,17 @@ use crate::auth::feed::FeedTask;
 use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
 use crate::auth::master_key::MasterKeys;
+use crate::auth::password_rules::PasswordRules;
 use crate::auth::passwords::{HashSettings, Passwords};
+use crate::auth::pepper::Peppers;
 use crate::clock::Clock;
 use crate::domain::client::{Origin, Registration, SessionPolicy};
 use crate::domain::key::Algorithm;
+use crate::domain::password::Context;
 use crate::domain::permission::Scope;
 use crate::domain::role::BoundRole;
+use crate::metrics::Metrics;
+use crate::oauth::Providers;
 use crate::proto::auth::v1::auth_service_client::AuthServiceClient;
 use crate::proto::auth::v1::login_request::Credential;
 use crate::proto::auth::v1::{
@@ -36,7 +41,7 @@ use crate::proto::auth::v1::{
 };
 use crate::store::Store;
 use crate::tls::Protocol;
-use crate::vault::challenges::Challenges;
+use crate::vault::records::Records;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
 
@@ -114,16 +119,28 @@ async fn auth(directory: &std::path::Path) -> Auth {
     let cost = HashSettings { memory_kib: 19_456, iterations: 2, parallelism: 1, threads: one, queue: 1 };
     Auth {
         sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
-        challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
+        challenges: Records::new(Arc::new(store.vault()), masters.sealer("challenge")),
+        flows: Records::new(Arc::new(store.vault()), masters.sealer("flow")),
+        codes: Records::new(Arc::new(store.vault()), masters.sealer("code")),
+        links: Records::new(Arc::new(store.vault()), masters.sealer("link")),
+        traded: Records::new(Arc::new(store.vault()), masters.sealer("traded")),
+        providers: Providers::new(Vec::new(), &clock).unwrap(),
+        trusted_issuers: crate::oauth::trusted::TrustedIssuers::default(),
         vault: Arc::new(store.vault()),
+        limits: crate::auth::limits::Limits::new(
+            Arc::new(store.vault()),
+            masters.sealer("device"),
+            crate::config::Config::development_defaults(std::path::Path::new("unused")).limits.tries,
+        ),
         summaries: masters.sealer("summary"),
-        audit: Audit::new(store.clone()).0,
-        passwords: Passwords::start(&cost).unwrap(),
+        audit: Audit::new(store.clone(), Clock::default(), Metrics::new()).0,
+        passwords: Passwords::start(&cost, Peppers::default()).unwrap(),
         clients,
         rules: Rules {
             issuer,
             late_repeats: true,
-            password_min_length: 12,
+            new_user_roles: Vec::new(),
+            passwords: PasswordRules { min_length: 12, context: Context::default(), breached: None },
             jwks_max_age: Duration::from_mins(5),
             keys: KeyRules { algorithm: Algorithm::EdDsa, wait: Duration::from_mins(11), rotate_every: None },
         },
@@ -133,6 +150,7 @@ async fn auth(directory: &std::path::Path) -> Auth {
         masters,
         feed,
         clock,
+        metrics: Metrics::new(),
         replica: uuid::Uuid::nil(),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::domain::rate::network;
 use crate::domain::time::Moment;
 
 /// A flood must not flood the log.
@@ -51,7 +52,7 @@ impl Places {
 
     /// `None` if there is none left, for this peer or at all.
     pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
-        let (limits, peer) = (self.0.limits, one_peer(address));
+        let (limits, peer) = (self.0.limits, network(address));
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let of_peer = state.by_peer.get(&peer).copied().unwrap_or_default();
         if state.taken >= limits.connections || of_peer >= limits.per_address {
@@ -104,14 +105,6 @@ impl Drop for Place {
     }
 }
 
-/// A host has a /64 of IPv6 to itself, and could come from each of its addresses once.
-fn one_peer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        IpAddr::V4(address) => IpAddr::V4(address),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,11 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_one_host_is_one_peer() {
-        assert_eq!(one_peer(address("2001:db8::1")), one_peer(address("2001:db8::ffff:1")));
-        assert_ne!(one_peer(address("2001:db8::1")), one_peer(address("2001:db8:0:1::1")));
-        assert_eq!(one_peer(address("::ffff:192.0.2.1")), address("192.0.2.1"));
-        assert_ne!(one_peer(address("192.0.2.1")), one_peer(address("192.0.2.2")));
+    fn a_network_of_one_host_is_network() {
+        assert_eq!(network(address("2001:db8::1")), network(address("2001:db8::ffff:1")));
+        assert_ne!(network(address("2001:db8::1")), network(address("2001:db8:0:1::1")));
+        assert_eq!(network(address("::ffff:192.0.2.1")), address("192.0.2.1"));
+        assert_ne!(network(address("192.0.2.1")), network(address("192.0.2.2")));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Store {
         if administrators(write.connection()).await? > 0 {
             return Err(BootstrapError::Done);
         }
-        if let Some(taken) = taken(write.connection(), administrator.id, &administrator.profile).await? {
+        if let Some((taken, _)) = taken(write.connection(), administrator.id, &administrator.profile).await? {
             return Err(BootstrapError::UserTaken(taken));
         }
         write.insert_user(administrator).await?;

@@ -284,7 +284,8 @@ pub(super) fn options(settings: &PostgresSettings) -> Result<PgConnectOptions, C
         .extra_float_digits(None)
         .disable_statement_logging();
     // Whoever says nothing of TLS has it, except to their own machine: the driver's own way falls back to clear text.
-    if !url.contains("sslmode=") && options.get_socket().is_none() && !is_loopback(options.get_host()) {
+    let says = parameters.split('&').any(|one| one.starts_with("sslmode="));
+    if !says && options.get_socket().is_none() && !is_loopback(options.get_host()) {
         options = options.ssl_mode(PgSslMode::VerifyFull);
     }
     if settings.pooler {

@@ -101,7 +101,8 @@ async fn grant(
             AND has_schema_privilege(oid, current_schema(), 'USAGE'))";
     // Whoever may not grant all of it is answered with a warning only.
     const GRANTED: &str = "SELECT bool_and(has_table_privilege(r.oid, t.name, p.name)) \
-            AND bool_and(has_function_privilege(r.oid, 'clock_micros()', 'EXECUTE')) FROM pg_roles r, \
+            AND bool_and(has_function_privilege(r.oid, 'clock_micros()', 'EXECUTE')) \
+            AND bool_and(has_function_privilege(r.oid, 'purge_audit(bigint, bigint)', 'EXECUTE')) FROM pg_roles r, \
         unnest($2::text[]) AS t (name), unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (name) \
         WHERE r.rolname::text = $1 AND (t.name <> $3 OR p.name IN ('SELECT', 'INSERT'))";
     let failed = |why: sqlx::Error| judged(settings, server, why.into());
@@ -120,7 +121,7 @@ async fn grant(
     let schema = schema.map(|schema| format!("GRANT USAGE ON SCHEMA {} TO {to}; ", identifier(&schema)));
     let statements = format!(
         "{}GRANT SELECT, INSERT ON {} TO {to}; GRANT UPDATE, DELETE ON {} TO {to}; \
-         GRANT SELECT ON _sqlx_migrations, clock TO {to}; GRANT EXECUTE ON FUNCTION clock_micros() TO {to}",
+         GRANT SELECT ON _sqlx_migrations, clock TO {to}; GRANT EXECUTE ON FUNCTION clock_micros(), purge_audit(BIGINT, BIGINT) TO {to}",
         schema.unwrap_or_default(),
         names.join(", "),
         names.iter().copied().filter(|name| *name != AUDIT).collect::<Vec<_>>().join(", ")

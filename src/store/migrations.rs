@@ -16,6 +16,8 @@ macro_rules! history {
             one(2, "clients", include_str!(concat!("../../migrations/", $folder, "/0002_clients.sql"))),
             one(3, "password due", include_str!(concat!("../../migrations/", $folder, "/0003_password_due.sql"))),
             one(4, "clock", include_str!(concat!("../../migrations/", $folder, "/0004_clock.sql"))),
+            one(5, "identities", include_str!(concat!("../../migrations/", $folder, "/0005_identities.sql"))),
+            one(6, "defence", include_str!(concat!("../../migrations/", $folder, "/0006_defence.sql"))),
         ])
     };
 }

@@ -330,7 +330,7 @@ mod tests {
     async fn a_new_file_is_private_and_known_again() {
         let scratch = Scratch::new(Engine::Sqlite).await;
         assert!(scratch.store.created());
-        assert_eq!(scratch.store.schema_version(), 4);
+        assert_eq!(scratch.store.schema_version(), 6);
         scratch.execute("INSERT INTO settings VALUES ('a', 'b')").await;
         for file in fs::read_dir(scratch.path().parent().unwrap()).unwrap() {
             assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);

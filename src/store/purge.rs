@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use crate::domain::change::RETENTION;
-use crate::store::engine::query;
+use crate::store::engine::{Pool, query, query_scalar};
 use crate::store::{Store, StoreError, sql};
 
 /// How long a repeated `request_id` gets the same user.
 const CREATIONS_KEPT: Duration = Duration::from_hours(24);
+
+/// Of names, whose memory is the guesser's. Those of accounts are kept.
+const LOGIN_FAILURES_KEPT: Duration = Duration::from_hours(24);
 
 /// Takes a fraction of the time that a statement has.
 const AT_ONCE: i64 = 2_000;
@@ -21,6 +24,7 @@ pub struct Purged {
     pub vault: u64,
     pub creations: u64,
     pub bindings: u64,
+    pub login_failures: u64,
 }
 
 impl Store {
@@ -40,6 +44,8 @@ impl Store {
             (SELECT request_id FROM creations WHERE at < $1 LIMIT $2)";
         const BINDINGS: &str = "DELETE FROM bindings WHERE (role, tenant, expires_at) IN \
             (SELECT role, tenant, expires_at FROM bindings WHERE expires_at < $1 LIMIT $2)";
+        const LOGIN_FAILURES: &str = "DELETE FROM login_failures WHERE name IN \
+            (SELECT name FROM login_failures WHERE time < $1 LIMIT $2) AND time < $1";
         let row = query(NOW).bind(self.clock.offset_micros()).fetch_one(&self.reader).await?;
         let now = sql::time(&row, "now")?;
         let recent = (now - RETENTION).micros();
@@ -50,6 +56,7 @@ impl Store {
         let vault = self.delete(VAULT, now.micros()).await;
         let creations = self.delete(CREATIONS, (now - CREATIONS_KEPT).micros()).await;
         let bindings = self.delete(BINDINGS, recent).await;
+        let login_failures = self.delete(LOGIN_FAILURES, (now - LOGIN_FAILURES_KEPT).micros()).await;
         Ok(Purged {
             changes: changes?,
             revocations: revocations?,
@@ -57,7 +64,28 @@ impl Store {
             vault: vault?,
             creations: creations?,
             bindings: bindings?,
+            login_failures: login_failures?,
         })
+    }
+
+    /// Removes events that are older than this from the audit log, and answers how many. PostgreSQL keeps those of the last thirty
+    /// days, whatever is asked for.
+    pub async fn purge_audit(&self, kept: Duration) -> Result<u64, StoreError> {
+        const ON_SQLITE: &str =
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE time < $1 ORDER BY time LIMIT $2)";
+        const ON_POSTGRES: &str = "SELECT purge_audit($1, $2)";
+        let before = (self.time().await? - kept).micros();
+        if matches!(self.writer, Pool::Sqlite(_)) {
+            return self.delete(ON_SQLITE, before).await;
+        }
+        let mut all = 0;
+        loop {
+            let gone: i64 = query_scalar(ON_POSTGRES).bind(before).bind(AT_ONCE).fetch_one(&self.writer).await?;
+            all += gone.unsigned_abs();
+            if gone < AT_ONCE {
+                return Ok(all);
+            }
+        }
     }
 
     /// Some at a time, so that each statement ends in time however much there is, and sign-ins get their turn in between.

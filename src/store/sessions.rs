@@ -54,24 +54,12 @@ impl Store {
         keep: Option<(SessionId, i64)>,
         audit: &AuditEvent,
     ) -> Result<Option<Revision>, EndAllError> {
-        // Judged in this transaction, or it could die between the question and the answer.
-        const IS_ALIVE: &str = "SELECT $3 >= feed.fence AND ($3 >= u.floor OR u.floor_except = $2) AND NOT EXISTS \
-            (SELECT 1 FROM revocations r WHERE r.user_id = $1 AND r.session_id = $2) \
-            FROM feed, users u WHERE u.id = $1";
         let mut write = self.write().await?;
         if let Some((session, version)) = keep {
-            let alive: Option<Option<bool>> = query_scalar(IS_ALIVE)
-                .bind(user.uuid())
-                .bind(session.uuid())
-                .bind(version)
-                .fetch_optional(write.connection())
-                .await
-                .map_err(StoreError::from)?;
-            match alive {
+            match write.is_alive(user, session, version).await? {
                 None => return Ok(None),
-                // NULL, if there was no exemption to compare with, is a no.
-                Some(alive) if alive != Some(true) => return Err(EndAllError::KeepIsDead),
-                Some(_) => {}
+                Some(false) => return Err(EndAllError::KeepIsDead),
+                Some(true) => {}
             }
         }
         if !write.raise_floor(user, cause, keep.map(|(session, _)| session)).await? {
@@ -184,6 +172,27 @@ impl Write {
             }
         }
         Ok(count)
+    }
+
+    /// Whether a session, by a token of this version, is alive. Judged in the transaction that rests on it, or it could die
+    /// between the question and the answer. `None`: no such user.
+    pub(super) async fn is_alive(
+        &mut self,
+        user: UserId,
+        session: SessionId,
+        version: i64,
+    ) -> Result<Option<bool>, StoreError> {
+        const IS_ALIVE: &str = "SELECT $3 >= feed.fence AND ($3 >= u.floor OR u.floor_except = $2) AND NOT EXISTS \
+            (SELECT 1 FROM revocations r WHERE r.user_id = $1 AND r.session_id = $2) \
+            FROM feed, users u WHERE u.id = $1";
+        let alive: Option<Option<bool>> = query_scalar(IS_ALIVE)
+            .bind(user.uuid())
+            .bind(session.uuid())
+            .bind(version)
+            .fetch_optional(self.connection())
+            .await?;
+        // NULL, if there was no exemption to compare with, is a no.
+        Ok(alive.map(|alive| alive == Some(true)))
     }
 
     /// Ends all of a user's sessions save one; `false`: no such user.

@@ -18,6 +18,23 @@ pub struct CredentialAnswer {
     pub now: Timestamp,
     pub fence: Fence,
     pub found: Option<Credential>,
+    pub failures: Failures,
+}
+
+/// How often passwords have failed in a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// For what was typed, whether or not anybody has that name.
+    pub of_name: u32,
+    /// For the account: of strangers, and of devices that it knows.
+    pub of_strangers: u32,
+    pub of_known: u32,
+}
+
+impl Failures {
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// A user and the hash of their password.
@@ -35,45 +52,86 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// A name under which a trusted issuer knows a user.
+#[derive(Clone, Copy)]
+pub enum KnownAs<'a> {
+    /// The id in an older system.
+    ExternalId(&'a str),
+    /// Canonical; only of an account that has proven the address.
+    ProvenEmail(&'a str),
+    /// Canonical.
+    UserName(&'a str),
+}
+
 macro_rules! credential_by {
     ($column:literal) => {
+        credential_by!($column, "")
+    };
+    ($column:literal, $and:literal) => {
         concat!(
             "SELECT ",
             now!(),
-            " AS now, feed.fence, feed.fence_at, p.hash, p.due, ",
+            " AS now, feed.fence, feed.fence_at, p.hash, p.due, p.failures, p.known_failures, \
+             (SELECT n.failures FROM login_failures n WHERE n.name = $3) AS name_failures, ",
             owner_columns!(),
             " FROM feed LEFT JOIN users u ON u.",
             $column,
-            " = $2 LEFT JOIN passwords p ON p.user_id = u.id ",
+            " = $2 ",
+            $and,
+            " LEFT JOIN passwords p ON p.user_id = u.id ",
             join_bindings!()
         )
     };
 }
 
 impl Store {
-    /// The user with this identifier, to be signed in.
-    pub async fn credential(&self, identifier: &Identifier) -> Result<CredentialAnswer, StoreError> {
+    /// The user with this identifier, to be signed in. `name`: what failures of the identifier are counted under.
+    pub async fn credential(&self, identifier: &Identifier, name: &[u8]) -> Result<CredentialAnswer, StoreError> {
         const BY_EMAIL: &str = credential_by!("email_canonical");
         const BY_USER_NAME: &str = credential_by!("user_name_canonical");
         let (statement, canonical) = match identifier {
             Identifier::Email(canonical) => (BY_EMAIL, canonical),
             Identifier::UserName(canonical) => (BY_USER_NAME, canonical),
         };
-        let rows =
-            query(statement).bind(self.clock.offset_micros()).bind(canonical.as_str()).fetch_all(&self.reader).await?;
-        credential(&rows)
+        let rows = query(statement)
+            .bind(self.clock.offset_micros())
+            .bind(canonical.as_str())
+            .bind(name)
+            .fetch_all(&self.reader)
+            .await?;
+        Ok(CredentialAnswer { failures: failures(one(&rows)?)?, ..credential(&rows)? })
     }
 
-    /// The same of a user who is known already.
+    /// The same of a user who is known already; of nothing that was typed, so no failures are counted of that.
     pub async fn credential_of(&self, user: UserId) -> Result<CredentialAnswer, StoreError> {
         const BY_ID: &str = credential_by!("id");
-        let rows = query(BY_ID).bind(self.clock.offset_micros()).bind(user.uuid()).fetch_all(&self.reader).await?;
-        credential(&rows)
+        let rows = query(BY_ID)
+            .bind(self.clock.offset_micros())
+            .bind(user.uuid())
+            .bind(&[][..])
+            .fetch_all(&self.reader)
+            .await?;
+        Ok(CredentialAnswer { failures: failures(one(&rows)?)?, ..credential(&rows)? })
+    }
+
+    /// The same of somebody whom a trusted issuer names.
+    pub async fn credential_known_as(&self, name: KnownAs<'_>) -> Result<CredentialAnswer, StoreError> {
+        const BY_EXTERNAL_ID: &str = credential_by!("external_id");
+        const BY_PROVEN_EMAIL: &str = credential_by!("email_canonical", "AND u.email_verified");
+        const BY_USER_NAME: &str = credential_by!("user_name_canonical");
+        let (statement, name) = match name {
+            KnownAs::ExternalId(name) => (BY_EXTERNAL_ID, name),
+            KnownAs::ProvenEmail(name) => (BY_PROVEN_EMAIL, name),
+            KnownAs::UserName(name) => (BY_USER_NAME, name),
+        };
+        let rows =
+            query(statement).bind(self.clock.offset_micros()).bind(name).bind(&[][..]).fetch_all(&self.reader).await?;
+        Ok(CredentialAnswer { failures: failures(one(&rows)?)?, ..credential(&rows)? })
     }
 
     /// Puts a hash with today's parameters in the place of `old`; not if the password was changed meanwhile.
     pub async fn replace_password_hash(&self, user: UserId, old: &str, new: &str) -> Result<bool, StoreError> {
-        const REPLACE: &str = "UPDATE passwords SET hash = $3 WHERE user_id = $1 AND hash = $2";
+        const REPLACE: &str = "UPDATE passwords SET hash = $3, scheme = '' WHERE user_id = $1 AND hash = $2";
         let done = query(REPLACE).bind(user.uuid()).bind(old).bind(new).execute(&self.writer).await?;
         Ok(done.rows_affected() == 1)
     }
@@ -135,15 +193,28 @@ impl Store {
     }
 }
 
-fn credential(rows: &[Row]) -> Result<CredentialAnswer, StoreError> {
+pub(super) fn credential(rows: &[Row]) -> Result<CredentialAnswer, StoreError> {
     let first = one(rows)?;
     let password_hash = first.try_get::<Option<String>>("hash")?.map(SecretString::from);
     let password_due = first.try_get::<Option<bool>>("due")?.unwrap_or(false);
     let found = sql::owner(rows)?.map(|(user, owner)| Credential { user, owner, password_hash, password_due });
-    Ok(CredentialAnswer { now: sql::time(first, "now")?, fence: sql::fence(first)?, found })
+    let failures = Failures::default();
+    Ok(CredentialAnswer { now: sql::time(first, "now")?, fence: sql::fence(first)?, found, failures })
 }
 
-fn one(rows: &[Row]) -> Result<&Row, StoreError> {
+fn failures(row: &Row) -> Result<Failures, StoreError> {
+    let number = |column| {
+        let failures = row.try_get::<Option<i64>>(column)?.unwrap_or(0);
+        Ok::<_, StoreError>(u32::try_from(failures).unwrap_or(u32::MAX))
+    };
+    Ok(Failures {
+        of_name: number("name_failures")?,
+        of_strangers: number("failures")?,
+        of_known: number("known_failures")?,
+    })
+}
+
+pub(super) fn one(rows: &[Row]) -> Result<&Row, StoreError> {
     rows.first().ok_or(StoreError::corrupt("the feed's row is missing"))
 }
 
@@ -169,7 +240,7 @@ mod tests {
                 while *going.borrow() {
                     let owner = store.standing(user, SessionId::generate()).await.unwrap().owner.unwrap();
                     seen.push((owner.roles_at, owner.bindings.len()));
-                    let owner = store.credential(&typed).await.unwrap().found.unwrap().owner;
+                    let owner = store.credential(&typed, b"kim").await.unwrap().found.unwrap().owner;
                     seen.push((owner.roles_at, owner.bindings.len()));
                 }
                 seen

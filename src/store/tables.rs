@@ -26,7 +26,9 @@ pub(super) const TABLES: &[Table] = &[
     Table { name: FEED, columns: FEED_COLUMNS },
     Table { name: CHANGES, columns: CHANGES_COLUMNS },
     Table { name: "users", columns: USERS_COLUMNS },
-    Table { name: "passwords", columns: &[("user_id", Uuid), ("hash", Text), ("set_at", Number), ("due", Truth)] },
+    Table { name: "passwords", columns: PASSWORDS_COLUMNS },
+    Table { name: "login_failures", columns: &[("name", Bytes), ("failures", Number), ("time", Number)] },
+    Table { name: "identities", columns: IDENTITIES_COLUMNS },
     Table { name: "creations", columns: &[("request_id", Uuid), ("user_id", Uuid), ("at", Number)] },
     Table { name: "roles", columns: ROLES_COLUMNS },
     Table { name: "clients", columns: CLIENTS_COLUMNS },
@@ -61,6 +63,28 @@ const CHANGES_COLUMNS: Columns = &[
     ("user_id", Uuid),
     ("client_id", Text),
     ("session_id", Uuid),
+];
+
+const PASSWORDS_COLUMNS: Columns = &[
+    ("user_id", Uuid),
+    ("hash", Text),
+    ("set_at", Number),
+    ("due", Truth),
+    ("failures", Number),
+    ("known_failures", Number),
+    ("scheme", Text),
+];
+
+const IDENTITIES_COLUMNS: Columns = &[
+    ("provider", Text),
+    ("subject", Text),
+    ("user_id", Uuid),
+    ("issuer", Text),
+    ("display_name", Text),
+    ("email", Text),
+    ("email_verified", Truth),
+    ("link_time", Number),
+    ("sign_in_time", Number),
 ];
 
 const USERS_COLUMNS: Columns = &[

@@ -3,7 +3,7 @@
 
 use crate::domain::audit::AuditEvent;
 use crate::domain::change::Revision;
-use crate::domain::id::UserId;
+use crate::domain::id::{SessionId, UserId};
 use crate::domain::standing::EndCause;
 use crate::store::engine::{Connection, query, query_scalar};
 use crate::store::write::{Learn, Write};
@@ -18,6 +18,19 @@ pub enum ChangeUserError {
     NotFound,
     #[error("nobody would be left who administers everything, everywhere, for good")]
     LastAdministrator,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a person's own password stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangePasswordError {
+    /// The stored hash is not the one that was proven any more.
+    #[error("the password was changed or hashed anew meanwhile")]
+    Raced,
+    /// Who asks has been signed out: a stolen token must not survive the change that was to end it.
+    #[error("the session that asks has ended")]
+    SessionIsDead,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -128,6 +141,33 @@ impl Store {
         write.audit(audit).await?;
         let version = query_scalar(VERSION).bind(id.uuid()).fetch_one(write.connection()).await?;
         Ok(Some(Renewed { version, revision: write.commit().await? }))
+    }
+
+    /// Puts a person's own new password in the place of the one with the hash `proven`, and ends all sessions but the one that
+    /// asks, with a token of this version. Of many changes at once, one is made.
+    pub async fn change_password(
+        &self,
+        id: UserId,
+        (session, version): (SessionId, i64),
+        proven: Option<&str>,
+        hash: &str,
+        audit: &AuditEvent,
+    ) -> Result<Revision, ChangePasswordError> {
+        const HASH: &str = "SELECT hash FROM passwords WHERE user_id = $1";
+        let mut write = self.write().await?;
+        if write.is_alive(id, session, version).await? != Some(true) {
+            return Err(ChangePasswordError::SessionIsDead);
+        }
+        let stored: Option<String> =
+            query_scalar(HASH).bind(id.uuid()).fetch_optional(write.connection()).await.map_err(StoreError::from)?;
+        if stored.as_deref() != proven {
+            return Err(ChangePasswordError::Raced);
+        }
+        write.raise_floor(id, EndCause::CredentialChanged, Some(session)).await?;
+        write.put_password(id, hash, false).await?;
+        write.touch(id).await?;
+        write.audit(audit).await?;
+        Ok(write.commit().await?)
     }
 }
 

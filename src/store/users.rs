@@ -109,7 +109,7 @@ impl Store {
         {
             return Ok(Created { user, revision: write.commit().await?, repeated: true });
         }
-        if let Some(taken) = taken(write.connection(), new.id, &new.profile).await? {
+        if let Some((taken, _)) = taken(write.connection(), new.id, &new.profile).await? {
             return Err(CreateUserError::Taken(taken));
         }
         write.insert_user(new).await?;
@@ -193,7 +193,7 @@ impl Store {
         if after == before {
             return Ok((user, write.commit().await?));
         }
-        if let Some(taken) = taken(write.connection(), id, &after).await? {
+        if let Some((taken, _)) = taken(write.connection(), id, &after).await? {
             return Err(UpdateUserError::Taken(taken));
         }
         write.update_profile(id, &after).await?;
@@ -271,7 +271,8 @@ impl Write {
 
     pub(super) async fn put_password(&mut self, user: UserId, hash: &str, due: bool) -> Result<(), StoreError> {
         const PUT: &str = "INSERT INTO passwords (user_id, hash, set_at, due) VALUES ($1, $2, $3, $4) \
-            ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, set_at = excluded.set_at, due = excluded.due";
+            ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, set_at = excluded.set_at, due = excluded.due, \
+            failures = 0, known_failures = 0, scheme = ''";
         let now = self.now().micros();
         query(PUT).bind(user.uuid()).bind(hash).bind(now).bind(due).execute(self.connection()).await?;
         Ok(())
@@ -290,12 +291,12 @@ async fn created_by(connection: &mut Connection, request_id: Uuid) -> Result<Opt
     row.as_ref().map(user).transpose()
 }
 
-/// What of a profile another user has. Looked up, because SQLite does not name the constraint that an insert broke.
+/// What of a profile another user has, and who. Looked up, because SQLite does not name the constraint that an insert broke.
 pub(super) async fn taken(
     connection: &mut Connection,
     user: UserId,
     profile: &Profile,
-) -> Result<Option<Taken>, StoreError> {
+) -> Result<Option<(Taken, UserId)>, StoreError> {
     const EMAIL: &str = "SELECT id FROM users WHERE email_canonical = $1 AND id <> $2";
     const USER_NAME: &str = "SELECT id FROM users WHERE user_name_canonical = $1 AND id <> $2";
     const EXTERNAL_ID: &str = "SELECT id FROM users WHERE external_id = $1 AND id <> $2";
@@ -307,8 +308,8 @@ pub(super) async fn taken(
     for (rule, statement, value) in rules {
         let Some(value) = value else { continue };
         let other = query(statement).bind(value).bind(user.uuid()).fetch_optional(&mut *connection).await?;
-        if other.is_some() {
-            return Ok(Some(rule));
+        if let Some(row) = other {
+            return Ok(Some((rule, UserId::from_uuid(row.try_get("id")?))));
         }
     }
     Ok(None)

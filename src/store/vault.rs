@@ -1,8 +1,11 @@
 //! The SQL form of the vault: one table beside the others, which makes the embedded server need nothing else and
 //! survive a restart.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
+use crate::domain::rate::{Admission, Quota};
 use crate::domain::time::Timestamp;
 use crate::store::engine::{query, query_as, query_scalar};
 use crate::store::{Store, StoreError};
@@ -18,6 +21,13 @@ impl SqlVault {
     pub(super) fn new(store: Store) -> Self {
         Self { store }
     }
+}
+
+/// When a bucket is full again, or now if it is.
+macro_rules! later {
+    () => {
+        concat!("CASE WHEN vault.expires_at > ", now!(), " THEN vault.expires_at ELSE ", now!(), " END")
+    };
 }
 
 #[async_trait]
@@ -97,10 +107,65 @@ impl Vault for SqlVault {
         self.store.ping().await.map_err(|why| VaultError::Unavailable { source: why.into() })
     }
 
+    async fn admit(&self, bucket: &str, quota: &Quota) -> Result<Admission, VaultError> {
+        // `expires_at` is when the bucket is full again.
+        const ADMIT: &str = concat!(
+            "INSERT INTO vault (kind, partition, key, value, expires_at) VALUES ($2, $3, '', $4, ",
+            now!(),
+            " + $5) ON CONFLICT (kind, partition, key) DO UPDATE SET expires_at = ",
+            later!(),
+            " + $5 WHERE ",
+            later!(),
+            " + $5 <= ",
+            now!(),
+            " + $6"
+        );
+        const LEFT: &str =
+            concat!("SELECT expires_at - ", now!(), " FROM vault WHERE kind = $2 AND partition = $3 AND key = ''");
+        let (every, window) = (micros(quota.every), micros(quota.window()));
+        let done = query(ADMIT)
+            .bind(self.store.clock.offset_micros())
+            .bind(Kind::Bucket.name())
+            .bind(bucket)
+            .bind(&[][..])
+            .bind(every)
+            .bind(window)
+            .execute(&self.store.writer)
+            .await?;
+        if done.rows_affected() == 1 {
+            return Ok(Admission::Admitted);
+        }
+        let left: Option<i64> = query_scalar(LEFT)
+            .bind(self.store.clock.offset_micros())
+            .bind(Kind::Bucket.name())
+            .bind(bucket)
+            .fetch_optional(&self.store.reader)
+            .await?;
+        let left = Duration::from_micros(u64::try_from(left.unwrap_or(0)).unwrap_or(0));
+        // Something may have grown again between the two statements.
+        Ok(Admission::After(quota.take(left).err().unwrap_or(quota.every)))
+    }
+
+    async fn give_back(&self, bucket: &str, quota: &Quota) -> Result<(), VaultError> {
+        const GIVE_BACK: &str =
+            "UPDATE vault SET expires_at = expires_at - $3 WHERE kind = $1 AND partition = $2 AND key = ''";
+        query(GIVE_BACK)
+            .bind(Kind::Bucket.name())
+            .bind(bucket)
+            .bind(micros(quota.every))
+            .execute(&self.store.writer)
+            .await?;
+        Ok(())
+    }
+
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
         const LIST: &str = "SELECT key, value FROM vault WHERE kind = $1 AND partition = $2 ORDER BY key";
         Ok(query_as(LIST).bind(kind.name()).bind(partition).fetch_all(&self.store.reader).await?)
     }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl From<sqlx::Error> for VaultError {

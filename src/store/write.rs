@@ -158,7 +158,8 @@ impl Write {
             query(WAKE).bind(CHANNEL).execute(&mut self.transaction).await?;
         }
         self.transaction.commit().await?;
-        self.committed.send_replace(head);
+        // Of two commits, the later one may come here first.
+        self.committed.send_modify(|known| *known = head.max(*known));
         Ok(Revision { id: head, at: self.now })
     }
 }

@@ -1,6 +1,7 @@
 //! One event, one line. Owns the two formats and the neutralizing of what callers put into fields: a line end forges
 //! a line, an escape sequence takes over the terminal of whoever reads the log, a bidirectional mark reorders it.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -14,10 +15,16 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::people;
 use crate::clock::Clock;
+use crate::config::LogAddresses;
 
 /// Names that a line has already.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
+/// Under this name an event tells in a JSON object of texts what only it has; the line has the object itself.
+const DETAIL: &str = "detail";
+/// Of one field. What is longer comes from a caller, or is of no use.
+const TEXT_BYTES_MAX: usize = 8 * 1024;
 
 pub(super) enum Format {
     Pretty { colour: bool },
@@ -27,6 +34,7 @@ pub(super) enum Format {
 /// The layer that writes lines.
 pub(super) struct Lines<W> {
     format: Format,
+    addresses: LogAddresses,
     writer: W,
     clock: Clock,
     /// Pretty lines are for the person at the terminal; JSON is always UTC.
@@ -34,12 +42,12 @@ pub(super) struct Lines<W> {
 }
 
 impl<W> Lines<W> {
-    pub(super) fn new(format: Format, writer: W, clock: Clock) -> Self {
+    pub(super) fn new(format: Format, addresses: LogAddresses, writer: W, clock: Clock) -> Self {
         let zone = match format {
             Format::Pretty { .. } => TimeZone::system(),
             Format::Json => TimeZone::UTC,
         };
-        Self { format, writer, clock, zone }
+        Self { format, addresses, writer, clock, zone }
     }
 
     fn json(now: Instant, metadata: &Metadata<'_>, fields: &Fields) -> Result<String, fmt::Error> {
@@ -52,7 +60,10 @@ impl<W> Lines<W> {
             write!(line, r#""{prefix}{name}":"#)?;
             match value {
                 Value::Literal(literal) => line.push_str(literal),
-                Value::Text(text) => write_json(&mut line, text)?,
+                Value::Text(text) => match details(name, text) {
+                    Some(details) => write_object(&mut line, &details)?,
+                    None => write_json(&mut line, text)?,
+                },
             }
         }
         line.push_str("}\n");
@@ -77,11 +88,12 @@ impl<W> Lines<W> {
             line.push(' ');
         }
         for (name, value) in fields.0.iter().filter(|(name, _)| *name != MESSAGE) {
-            write!(line, " {name}=")?;
             match value {
-                Value::Literal(text) => line.push_str(text),
-                Value::Text(text) if is_plain(text) => line.push_str(text),
-                Value::Text(text) => write_quoted(&mut line, text)?,
+                Value::Literal(text) => write!(line, " {name}={text}")?,
+                Value::Text(text) => match details(name, text) {
+                    Some(details) => details.iter().try_for_each(|(name, value)| write_pair(&mut line, name, value))?,
+                    None => write_pair(&mut line, name, text)?,
+                },
             }
         }
         line.truncate(line.trim_end().len());
@@ -118,6 +130,7 @@ where
                 fields.add_missing(outer);
             }
         }
+        fields.cut_addresses(self.addresses);
         let now = Instant::from_microsecond(self.clock.now().micros()).unwrap_or_default();
         let metadata = event.metadata();
         let line = match self.format {
@@ -156,6 +169,16 @@ impl Fields {
         }
     }
 
+    fn cut_addresses(&mut self, how: LogAddresses) {
+        for (name, value) in &mut self.0 {
+            if let Value::Text(text) = value
+                && people::is_address(name)
+            {
+                *text = people::cut(text, how);
+            }
+        }
+    }
+
     fn add_missing(&mut self, outer: &Self) {
         for (name, value) in &outer.0 {
             if self.get(name).is_none() {
@@ -167,11 +190,11 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, Value::Text(format!("{value:?}")));
+        self.put(field, Value::Text(cut(format!("{value:?}"))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, Value::Text(value.to_owned()));
+        self.put(field, Value::Text(cut(value.to_owned())));
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
@@ -181,7 +204,7 @@ impl Visit for Fields {
             text = format!("{text}: {cause}");
             source = cause.source();
         }
-        self.put(field, Value::Text(text));
+        self.put(field, Value::Text(cut(text)));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -201,6 +224,20 @@ impl Visit for Fields {
         let literal = if value.is_finite() { value.to_string() } else { "null".to_owned() };
         self.put(field, Value::Literal(literal));
     }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_BYTES_MAX {
+        let whole = text.len();
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text = format!("{text} [{} bytes more]", whole - text.len());
+    }
+    text
+}
+
+/// What is in the object; `None` if it is none, or holds other than texts.
+fn details(name: &str, text: &str) -> Option<BTreeMap<String, String>> {
+    if name == DETAIL { serde_json::from_str(text).ok() } else { None }
 }
 
 const fn colour_of(level: Level) -> u8 {
@@ -233,6 +270,18 @@ fn write_tame(line: &mut String, text: &str) -> fmt::Result {
     Ok(())
 }
 
+/// One in a pretty line. A name may come from an object.
+fn write_pair(line: &mut String, name: &str, text: &str) -> fmt::Result {
+    line.push(' ');
+    write_tame(line, name)?;
+    line.push('=');
+    if is_plain(text) {
+        line.push_str(text);
+        return Ok(());
+    }
+    write_quoted(line, text)
+}
+
 fn write_quoted(line: &mut String, text: &str) -> fmt::Result {
     line.push('"');
     for letter in text.chars() {
@@ -246,6 +295,20 @@ fn write_quoted(line: &mut String, text: &str) -> fmt::Result {
         }
     }
     line.push('"');
+    Ok(())
+}
+
+fn write_object(line: &mut String, object: &BTreeMap<String, String>) -> fmt::Result {
+    line.push('{');
+    for (number, (name, value)) in object.iter().enumerate() {
+        if number > 0 {
+            line.push(',');
+        }
+        write_json(line, name)?;
+        line.push(':');
+        write_json(line, value)?;
+    }
+    line.push('}');
     Ok(())
 }
 

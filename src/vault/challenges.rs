@@ -1,7 +1,4 @@
-//! Challenges in the vault: a sign-in that waits for one more step. Typed, sealed, and under a keyed hash of the secret
-//! that was handed out, so that neither the vault nor its backups hold anything that could be presented.
-
-use std::sync::Arc;
+//! Challenges in the vault: a sign-in whose credential was right and that waits for one more step.
 
 use prost::Message as _;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -10,11 +7,8 @@ use zeroize::Zeroizing;
 use crate::domain::id::{ClientId, UserId};
 use crate::domain::session::TokenScope;
 use crate::domain::time::Timestamp;
-use crate::vault::seal::{Place, SealError, Sealer};
-use crate::vault::{Kind, Slot, Swap, Vault, VaultError};
-
-/// One record a partition.
-const KEY: &str = "challenge";
+use crate::vault::Kind;
+use crate::vault::records::{self, Record};
 
 /// A sign-in whose credential was right.
 #[derive(Clone)]
@@ -35,80 +29,26 @@ pub struct Challenge {
     pub expire_time: Timestamp,
 }
 
-/// The vault, for challenges.
-#[derive(Clone)]
-pub struct Challenges {
-    vault: Arc<dyn Vault>,
-    sealer: Sealer,
-}
+impl Record for Challenge {
+    const KIND: Kind = Kind::Challenge;
 
-/// A record and the very bytes it was read from, which a swap must find unchanged.
-pub struct Stored {
-    pub challenge: Challenge,
-    sealed: Vec<u8>,
-}
-
-/// What stands under a name.
-pub enum Found {
-    Challenge(Box<Stored>),
-    Absent,
-    /// Something that does not open: damaged, written by hand, or under a master key that was dropped.
-    Unreadable(SealError),
-}
-
-impl Challenges {
-    pub fn new(vault: Arc<dyn Vault>, sealer: Sealer) -> Self {
-        Self { vault, sealer }
+    fn expires_at(&self) -> Timestamp {
+        self.expire_time
     }
 
-    /// Adds a challenge; false if the name is taken.
-    pub async fn insert(&self, name: &str, challenge: &Challenge) -> Result<bool, VaultError> {
-        self.vault.insert(&slot(name), &self.seal(name, challenge)?, challenge.expire_time).await
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(Sealed::from(self).encode_to_vec())
     }
 
-    pub async fn get(&self, name: &str) -> Result<Found, VaultError> {
-        let Some(sealed) = self.vault.get(&slot(name)).await? else { return Ok(Found::Absent) };
-        let opened = match self.sealer.open(&place(name), &sealed) {
-            Ok(opened) => opened,
-            Err(why) => return Ok(Found::Unreadable(why)),
-        };
-        let record = Record::decode(opened.plain.as_slice()).ok();
-        Ok(match record.and_then(|record| record.into_challenge(opened.expires_at)) {
-            Some(challenge) => Found::Challenge(Box::new(Stored { challenge, sealed })),
-            None => Found::Unreadable(SealError::Damaged),
-        })
+    fn decode(plain: &[u8], expires_at: Timestamp) -> Option<Self> {
+        Sealed::decode(plain).ok()?.into_challenge(expires_at)
     }
-
-    /// Replaces the record that was read; false if another came first.
-    pub async fn swap(&self, name: &str, read: &Stored, new: &Challenge) -> Result<bool, VaultError> {
-        let sealed = self.seal(name, new)?;
-        let swap = self.vault.swap(&slot(name), &read.sealed, &sealed, new.expire_time).await?;
-        Ok(swap == Swap::Swapped)
-    }
-
-    pub async fn remove(&self, name: &str) -> Result<bool, VaultError> {
-        self.vault.remove(&slot(name)).await
-    }
-
-    fn seal(&self, name: &str, challenge: &Challenge) -> Result<Vec<u8>, VaultError> {
-        let plain = Zeroizing::new(Record::from(challenge).encode_to_vec());
-        let sealed = self.sealer.seal(&place(name), challenge.expire_time, &plain);
-        sealed.map_err(|why| VaultError::Unavailable { source: Box::new(why) })
-    }
-}
-
-fn slot(name: &str) -> Slot {
-    Slot { kind: Kind::Challenge, partition: name.to_owned(), key: KEY.to_owned() }
-}
-
-fn place(name: &str) -> Place<'_> {
-    Place { kind: Kind::Challenge.name(), partition: name, key: KEY }
 }
 
 /// What is sealed. Fields are only ever added.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
-struct Record {
+struct Sealed {
     #[prost(bytes = "vec", tag = "1")]
     user: Vec<u8>,
     #[prost(string, tag = "2")]
@@ -131,7 +71,7 @@ struct Record {
     attempts: u32,
 }
 
-impl From<&Challenge> for Record {
+impl From<&Challenge> for Sealed {
     fn from(challenge: &Challenge) -> Self {
         let replace = challenge.replace.as_ref().map(|token| token.expose_secret().to_owned());
         Self {
@@ -149,16 +89,13 @@ impl From<&Challenge> for Record {
     }
 }
 
-impl Record {
+impl Sealed {
     fn into_challenge(self, expire_time: Timestamp) -> Option<Challenge> {
         Some(Challenge {
-            user: UserId::from_uuid(uuid::Uuid::from_slice(&self.user).ok()?),
+            user: records::user(&self.user)?,
             client: self.client.parse().ok()?,
             epoch: self.epoch,
-            scope: TokenScope {
-                audiences: self.audiences,
-                tenant: if self.tenant.is_empty() { None } else { Some(self.tenant.parse().ok()?) },
-            },
+            scope: records::scope(&self.tenant, self.audiences)?,
             replace: (!self.replace.is_empty()).then(|| SecretString::from(self.replace)),
             method: self.method,
             auth_time: Timestamp::from_micros(self.auth_time),
@@ -170,8 +107,8 @@ impl Record {
 }
 
 /// It may hold a refresh token, which must not reach a log, not even through a message that nobody prints today.
-impl std::fmt::Debug for Record {
+impl std::fmt::Debug for Sealed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Record").field("attempts", &self.attempts).finish_non_exhaustive()
+        f.debug_struct("Sealed").field("attempts", &self.attempts).finish_non_exhaustive()
     }
 }

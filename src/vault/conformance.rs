@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
+use crate::domain::rate::{Admission, Quota};
 use crate::domain::time::Timestamp;
 use crate::vault::{Kind, Slot, Swap, Vault};
 
@@ -27,6 +28,11 @@ macro_rules! conformance {
                 insert_is_won_once,
                 swap_is_won_once,
                 take_is_won_once,
+                a_bucket_holds_its_burst,
+                a_bucket_fills_again,
+                buckets_do_not_meet,
+                what_is_given_back_can_be_taken,
+                of_many_at_once_the_burst_is_admitted,
             ]);
     };
     (@each $engine:expr, $name:ident, $vault:expr, $clock:expr, [$($behaviour:ident,)*]) => {$(
@@ -166,6 +172,62 @@ pub(crate) async fn take_is_won_once(vault: Engine, clock: &impl Time) {
     vault.insert(&slot("p", "k"), b"once", soon(clock)).await.unwrap();
     let won = race(&vault, |vault, _| async move { vault.take(&slot("p", "k")).await.unwrap().is_some() });
     assert_eq!(won.await, 1);
+}
+
+const QUOTA: Quota = Quota { burst: 3, every: Duration::from_secs(30) };
+
+async fn admitted(vault: &Engine, bucket: &str) -> bool {
+    vault.admit(bucket, &QUOTA).await.unwrap() == Admission::Admitted
+}
+
+pub(crate) async fn a_bucket_holds_its_burst(vault: Engine, _clock: &impl Time) {
+    for _ in 0..3 {
+        assert!(admitted(&vault, "b").await);
+    }
+    for _ in 0..2 {
+        let Admission::After(wait) = vault.admit("b", &QUOTA).await.unwrap() else { panic!("a fourth") };
+        assert!(wait > Duration::from_secs(25) && wait <= QUOTA.every, "{wait:?}");
+    }
+}
+
+pub(crate) async fn a_bucket_fills_again(vault: Engine, clock: &impl Time) {
+    while admitted(&vault, "b").await {}
+    clock.advance(QUOTA.every).await;
+    assert!(admitted(&vault, "b").await);
+    assert!(!admitted(&vault, "b").await);
+    clock.advance(Duration::from_hours(1)).await;
+    for _ in 0..3 {
+        assert!(admitted(&vault, "b").await);
+    }
+    assert!(!admitted(&vault, "b").await, "and no fuller than full");
+}
+
+pub(crate) async fn buckets_do_not_meet(vault: Engine, _clock: &impl Time) {
+    while admitted(&vault, "b").await {}
+    assert!(admitted(&vault, "").await);
+    assert!(admitted(&vault, "b{x}").await);
+    assert!(vault.remove(&Slot::of_bucket("b")).await.unwrap());
+    assert!(admitted(&vault, "b").await);
+}
+
+pub(crate) async fn what_is_given_back_can_be_taken(vault: Engine, _clock: &impl Time) {
+    vault.give_back("b", &QUOTA).await.unwrap();
+    while admitted(&vault, "b").await {}
+    vault.give_back("b", &QUOTA).await.unwrap();
+    assert!(admitted(&vault, "b").await);
+    assert!(!admitted(&vault, "b").await);
+    for _ in 0..9 {
+        vault.give_back("b", &QUOTA).await.unwrap();
+    }
+    for _ in 0..3 {
+        assert!(admitted(&vault, "b").await);
+    }
+    assert!(!admitted(&vault, "b").await, "and no fuller than full");
+}
+
+pub(crate) async fn of_many_at_once_the_burst_is_admitted(vault: Engine, _clock: &impl Time) {
+    let won = race(&vault, |vault, _| async move { admitted(&vault, "b").await });
+    assert_eq!(won.await, 3);
 }
 
 /// Sixteen tasks at once; how many won.

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget;
+use crate::domain::rate::{Admission, Quota};
 use crate::domain::time::Timestamp;
 use crate::vault::{Kind, Slot, Swap, Vault, VaultError};
 use keys::{Keys, end_millis, long, short, slot_of};
@@ -176,6 +177,22 @@ impl Vault for RedisVault {
         self.answers()
     }
 
+    async fn admit(&self, bucket: &str, quota: &Quota) -> Result<Admission, VaultError> {
+        let name = self.keys.value(&Slot::of_bucket(bucket));
+        let args = vec![millis(quota.every), millis(quota.window())];
+        match within_time(run(&self.link, &scripts::ADMIT, &[name], args)).await? {
+            Value::Integer(0) => Ok(Admission::Admitted),
+            Value::Integer(wait) => Ok(Admission::After(Duration::from_millis(u64::try_from(wait).unwrap_or(1)))),
+            _ => Err(RedisFailure::Unexpected("an admission").into()),
+        }
+    }
+
+    async fn give_back(&self, bucket: &str, quota: &Quota) -> Result<(), VaultError> {
+        let name = self.keys.value(&Slot::of_bucket(bucket));
+        within_time(run(&self.link, &scripts::GIVE_BACK, &[name], vec![millis(quota.every)])).await?;
+        Ok(())
+    }
+
     async fn list(&self, kind: Kind, partition: &str) -> Result<Vec<(String, Vec<u8>)>, VaultError> {
         if !kind.is_listed() {
             return Ok(Vec::new());
@@ -202,6 +219,10 @@ async fn run(link: &Link, script: &Script, names: &[String], args: Vec<Value>) -
         }
         answer => answer,
     }
+}
+
+fn millis(duration: Duration) -> Value {
+    Value::from(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 async fn within_time(step: impl Future<Output = Result<Value, RedisFailure>>) -> Result<Value, RedisFailure> {

@@ -6,8 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
+use super::InvalidWhy;
 use super::keys::{KID_BYTES_MAX, VerificationKey};
-use super::{InvalidWhy, json};
+use crate::domain::json;
 
 /// The longest token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;

@@ -36,12 +36,16 @@ def clean_environment(**more):
 class Server:
     """A process of the binary on a data directory, with ports that the system chose."""
 
-    def __init__(self, *settings, data=None):
+    def __init__(self, *settings, data=None, file=""):
         self._folder = tempfile.TemporaryDirectory(prefix="postern-foreign-")
         self.data = data or pathlib.Path(self._folder.name) / "data"
         self.log = pathlib.Path(self._folder.name) / "log"
         self.facts = {}
-        command = [BINARY, "--data", str(self.data), "--listen.grpc", "127.0.0.1:0", "--listen.operations", "127.0.0.1:0"]
+        # Where it is looked for if nobody names one.
+        (pathlib.Path(self._folder.name) / "postern.toml").write_text(file)
+        command = [BINARY, "--data", str(self.data)]
+        for listener in ("grpc", "operations", "gateway"):
+            command += [f"--listen.{listener}", "127.0.0.1:0"]
         for setting in settings:
             command += ["--set", setting]
         with self.log.open("wb") as log:

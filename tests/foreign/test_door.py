@@ -10,12 +10,13 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from postern.account.v1 import account_pb2
 from postern.admin.v1 import admin_pb2
 from postern.auth.v1 import auth_pb2, reason_pb2
 
 from support import PATIENCE_SECONDS, Server, ServerCase, eventually, login_request
 
-SERVICES = {"postern.admin.v1.AdminService", "postern.auth.v1.AuthService"}
+SERVICES = {"postern.account.v1.AccountService", "postern.admin.v1.AdminService", "postern.auth.v1.AuthService"}
 HEALTH_NAMES = ("", "postern.auth.v1.AuthService", "postern.login")
 
 
@@ -38,7 +39,7 @@ class Reflection(ServerCase):
 
     def test_what_it_describes_is_the_contract(self):
         pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(self.channel))
-        for file, name in ((auth_pb2, "AuthService"), (admin_pb2, "AdminService")):
+        for file, name in ((auth_pb2, "AuthService"), (account_pb2, "AccountService"), (admin_pb2, "AdminService")):
             ours = file.DESCRIPTOR.services_by_name[name]
             described = pool.FindServiceByName(ours.full_name)
             self.assertEqual(

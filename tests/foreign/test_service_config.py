@@ -16,6 +16,7 @@ import unittest
 import grpc
 from google.protobuf import json_format
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from postern.account.v1 import account_pb2
 from postern.admin.v1 import admin_pb2
 from postern.auth.v1 import auth_pb2, auth_pb2_grpc
 
@@ -28,6 +29,7 @@ SERVICES = {
     service.full_name: service
     for service in (
         auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
+        account_pb2.DESCRIPTOR.services_by_name["AccountService"],
         admin_pb2.DESCRIPTOR.services_by_name["AdminService"],
     )
 }

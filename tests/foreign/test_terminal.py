@@ -103,7 +103,8 @@ class OnATerminal(unittest.TestCase):
 
     def start(self):
         server = self.terminal(
-            "--data", str(self.folder / "data"), "--listen.grpc", "127.0.0.1:0", "--listen.operations", "127.0.0.1:0"
+            "--data", str(self.folder / "data"), "--listen.grpc", "127.0.0.1:0", "--listen.operations", "127.0.0.1:0",
+            "--listen.gateway", "127.0.0.1:0"
         )
         return server, server.read_until("Ctrl-C stops it; everything is kept.\n")
 

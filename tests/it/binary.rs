@@ -85,7 +85,7 @@ impl Place {
     fn arguments(&self, command: Command) -> Command {
         let any = "127.0.0.1:0";
         let mut command = self.surroundings(command);
-        command.args(["--data", "data", "--listen.grpc", any, "--listen.operations", any]);
+        command.args(["--data", "data", "--listen.grpc", any, "--listen.operations", any, "--listen.gateway", any]);
         command
     }
 

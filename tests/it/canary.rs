@@ -1,6 +1,9 @@
 //! Rows 184 and 185: nothing secret in the log, at any level. The server runs as a process of its own, as the operator runs
 //! it, tells everything that it can, and serves calls with known secrets in them, in vain ones too.
 
+mod every_rpc;
+mod search;
+
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,23 +29,23 @@ const NEXT: &str = "canary-next-password-in-the-mine";
 const CHOSEN: &str = "canary-chosen-password-in-the-mine";
 
 /// A process with all that it says.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     said: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
-    fn start(home: &Home, format: &str, engines: &[(&str, String)]) -> Self {
+    pub(crate) fn start(home: &Home, format: &str, engines: &[(&str, String)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_postern"))
             .current_dir(home.path())
             .envs(engines.iter().cloned())
             .args(["--data", "data"])
-            .args(["--listen.grpc", "127.0.0.1:0", "--listen.operations", "127.0.0.1:0"])
+            .args(["--listen.grpc", "127.0.0.1:0", "--listen.operations", "127.0.0.1:0", "--listen.gateway", "127.0.0.1:0"])
             // All libraries too: those that are quietened unless they are named.
             .args([
                 "--set",
-                "log.filter=trace,sqlx=trace,fred=trace,tonic=trace,h2=trace,hyper=trace,hyper_util=trace,tower=trace",
+                "log.filter=trace,sqlx=trace,fred=trace,tonic=trace,h2=trace,hyper=trace,hyper_util=trace,tower=trace,rustls=trace,tokio_rustls=trace,hyper_rustls=trace,axum=trace,oauth2=trace",
             ])
             .args(["--set", &format!("log.format={format}")])
             .stdin(Stdio::null())
@@ -59,12 +62,12 @@ impl Process {
         Self { child, said, readers }
     }
 
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
     }
 
     /// To the address that it tells on standard output once it serves.
-    async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         for _attempt in 0..400 {
             let facts = self.said();
             let mut facts = facts.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -77,7 +80,7 @@ impl Process {
     }
 
     /// All that it ever said.
-    async fn stop(mut self) -> String {
+    pub(crate) async fn stop(mut self) -> String {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
         self.child.wait().await.unwrap();

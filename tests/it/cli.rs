@@ -5,6 +5,7 @@ mod admin;
 mod encrypted;
 mod first_minute;
 mod generate;
+mod import;
 mod offline;
 mod operator;
 mod postgres;
@@ -115,7 +116,16 @@ impl Drop for Served {
 
 fn serve(folder: &Path) -> Command {
     let mut command = command(folder);
-    command.args(["--data", "data", "--listen.grpc", "127.0.0.1:0", "--listen.operations", "127.0.0.1:0"]);
+    command.args([
+        "--data",
+        "data",
+        "--listen.grpc",
+        "127.0.0.1:0",
+        "--listen.operations",
+        "127.0.0.1:0",
+        "--listen.gateway",
+        "127.0.0.1:0",
+    ]);
     command
 }
 

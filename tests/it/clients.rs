@@ -9,6 +9,7 @@ use postern::auth::clients::ClientConflict;
 use postern::clock::Clock;
 use postern::config::{self, Profile, SecretSource};
 use postern::domain::client::{ClientSecret, Origin, Registration, SessionLimits};
+use postern::proto::account::v1 as account;
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
 use prost::Message as _;
@@ -59,6 +60,11 @@ fn messages(server: &Server, user: &str, tokens: &pb::TokenPair) -> BTreeMap<&'s
     let target = Some(pb::revoke_request::Target::RefreshToken(tokens.refresh_token.clone()));
     let answer = Some(pb::complete_challenge_request::Answer::NewPassword(PASSWORD.to_owned()));
     let complete = pb::CompleteChallengeRequest { answer, ..Default::default() };
+    let change = account::ChangePasswordRequest {
+        access_token: tokens.access_token.clone(),
+        current_password: PASSWORD.to_owned(),
+        new_password: "too short".to_owned(),
+    };
     let mut all = contract::good_messages(user, &server.issuer, "no-such-key");
     all.extend([
         ("Login", login_request("kim", PASSWORD).encode_to_vec()),
@@ -67,10 +73,40 @@ fn messages(server: &Server, user: &str, tokens: &pb::TokenPair) -> BTreeMap<&'s
         ("Verify", verify.encode_to_vec()),
         ("BatchVerify", pb::BatchVerifyRequest { requests: vec![verify] }.encode_to_vec()),
         ("ListSessions", list.encode_to_vec()),
+        ("ChangePassword", change.encode_to_vec()),
         ("Revoke", pb::RevokeRequest { target, ..Default::default() }.encode_to_vec()),
         ("GetKeys", pb::GetKeysRequest {}.encode_to_vec()),
     ]);
+    all.extend(messages_about_providers(tokens));
     all
+}
+
+fn messages_about_providers(tokens: &pb::TokenPair) -> [(&'static str, Vec<u8>); 8] {
+    let code = || pb::ProviderCode { code: "code".into(), ..Default::default() };
+    let exchange = Some(pb::o_auth_exchange_request::Proof::ProviderCode(code()));
+    let link = Some(account::link_identity_request::Proof::ProviderCode(code()));
+    let access_token = || tokens.access_token.clone();
+    let subject_token = Some(pb::exchange_token_request::SubjectToken::ExternalToken(access_token() + "a.b.c"));
+    let exchange_token = pb::ExchangeTokenRequest { subject_token, token_options: None };
+    let unlink = account::UnlinkIdentityRequest {
+        access_token: access_token(),
+        provider: "google".into(),
+        subject: "42".into(),
+        device: None,
+    };
+    [
+        ("ListProviders", pb::ListProvidersRequest {}.encode_to_vec()),
+        ("OAuthStart", pb::OAuthStartRequest { provider: "google".into(), ..Default::default() }.encode_to_vec()),
+        ("OAuthExchange", pb::OAuthExchangeRequest { proof: exchange, ..Default::default() }.encode_to_vec()),
+        ("OAuthUnlink", pb::OAuthUnlinkRequest { provider: "kakao".into(), ..Default::default() }.encode_to_vec()),
+        ("ExchangeToken", exchange_token.encode_to_vec()),
+        ("ListIdentities", account::ListIdentitiesRequest { access_token: access_token() }.encode_to_vec()),
+        (
+            "LinkIdentity",
+            account::LinkIdentityRequest { access_token: access_token(), proof: link, device: None }.encode_to_vec(),
+        ),
+        ("UnlinkIdentity", unlink.encode_to_vec()),
+    ]
 }
 
 async fn sign_in(server: &Server, secret: &str) -> Answer<pb::TokenPair> {
@@ -159,7 +195,7 @@ async fn without_a_credential_nobody_calls() {
         for message in [messages[rpc.name.as_str()].clone(), Vec::new()] {
             let status = call(&server, &rpc.service, &rpc.name, None, message).await.unwrap_err();
             // On AdminService, with nobody else in the message, the caller is the one that is unknown.
-            let expected = if rpc.service == AUTH { UNKNOWN } else { (Code::Unauthenticated, "TOKEN_INVALID") };
+            let expected = if rpc.service == ADMIN { (Code::Unauthenticated, "TOKEN_INVALID") } else { UNKNOWN };
             assert_eq!(told(&status), (expected.0, expected.1.to_owned()), "{}", rpc.name);
         }
     }

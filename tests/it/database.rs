@@ -158,7 +158,7 @@ impl Database {
         let count = match table {
             "revocations" => "SELECT count(*) FROM revocations",
             "users" => "SELECT count(*) FROM users",
-            "vault" => "SELECT count(*) FROM vault",
+            "vault" => "SELECT count(*) FROM vault WHERE kind <> 'bucket'",
             "changes" => "SELECT count(*) FROM changes",
             "audit" => "SELECT count(*) FROM audit",
             other => panic!("{other}"),

@@ -76,7 +76,16 @@ async fn a_directory_that_cannot_be_used_is_named() {
     assert!(place.refused().await.stderr.contains("data cannot be used"));
     assert_eq!(bytes(&place.data()), b"in the way");
     let any = "127.0.0.1:0";
-    let below = place.command_with(&["--data", "data/below", "--listen.grpc", any, "--listen.operations", any]);
+    let below = place.command_with(&[
+        "--data",
+        "data/below",
+        "--listen.grpc",
+        any,
+        "--listen.operations",
+        any,
+        "--listen.gateway",
+        any,
+    ]);
     assert!(place.refused_by(below).await.stderr.contains("data/below cannot be used"));
     std::fs::remove_file(place.data()).unwrap();
     std::fs::create_dir(place.data()).unwrap();

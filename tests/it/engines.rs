@@ -7,8 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
 
 use postern::config::{self, Config, SecretSource, Store, Vault};
+use postern::domain::rate::Quota;
 use postern::store::PostgresSettings;
 use postern_rig::postgres::Postgres;
 use postern_rig::redis::{Flavour, Redis};
@@ -149,6 +151,20 @@ impl Home {
         let mut config = Config::development_defaults(&self.data());
         config.listen.grpc = "127.0.0.1:0".parse().unwrap();
         config.listen.operations = "127.0.0.1:0".parse().unwrap();
+        config.listen.gateway = "127.0.0.1:0".parse().unwrap();
+        // Tests that are not about limits fail as often as they like.
+        let tries = &mut config.limits.tries;
+        for quota in [
+            &mut tries.address,
+            &mut tries.caller,
+            &mut tries.account,
+            &mut tries.account_at_address,
+            &mut tries.administrator,
+            &mut tries.token,
+        ] {
+            *quota = Quota { burst: quota.burst.max(10_000), every: Duration::from_millis(1) };
+        }
+        tries.account.burst = 40;
         self.engines.choose(&mut config);
         config
     }

@@ -171,6 +171,8 @@ async fn what_is_no_call_is_refused_by_every_method() {
             ("less than the frame says", vec![], vec![0, 0, 0, 0, 9, 1], Code::InvalidArgument),
         ] {
             let raw = target.send(method, &headers, body).await.unwrap();
+            // Of rows there may be none.
+            let code = if method.path.ends_with("/ImportUsers") && what == "nothing" { Code::Ok } else { code };
             assert_eq!(raw.code, code, "{} {what}: {raw:?}", method.path);
             assert!(raw.text("x-request-id").len() > 8, "{what}");
         }
@@ -379,21 +381,27 @@ fn no_message_that_can_be_read_makes_the_server_fail() {
         runtime.block_on(target.renew());
         let target = &target;
         let mut runner = TestRunner::new(Cases { cases: 48, failure_persistence: None, ..Cases::default() });
-        let outcome = runner.run(&proptest::collection::vec(any::<u8>(), 0..200), |entropy| {
-            let message = Maker { target, entropy: entropy.iter() }.message(&method.input, 0);
-            let bytes = message.encode_to_vec();
-            if bytes.len() > 60_000 {
-                return Ok(());
+        let (began, mut count) = (tokio::time::Instant::now(), 0);
+        // Once, or as long as somebody asks for.
+        while count == 0 || began.elapsed() < postern_rig::fuzz::asked_time().unwrap_or_default() {
+            count += 48;
+            let outcome = runner.run(&proptest::collection::vec(any::<u8>(), 0..200), |entropy| {
+                let message = Maker { target, entropy: entropy.iter() }.message(&method.input, 0);
+                let bytes = message.encode_to_vec();
+                if bytes.len() > 60_000 {
+                    return Ok(());
+                }
+                let raw = runtime.block_on(target.send(method, &[], frame(&bytes))).unwrap();
+                prop_assert!(is_proper(&raw), "{} {message:?}: {:?}", method.path, raw.status());
+                let has_reason = raw.code == Code::Ok || !raw.reason().is_empty();
+                prop_assert!(has_reason, "{} {message:?}: {:?}", method.path, raw.status());
+                Ok(())
+            });
+            if let Err(why) = outcome {
+                panic!("{}: {why}", method.path);
             }
-            let raw = runtime.block_on(target.send(method, &[], frame(&bytes))).unwrap();
-            prop_assert!(is_proper(&raw), "{} {message:?}: {:?}", method.path, raw.status());
-            let has_reason = raw.code == Code::Ok || !raw.reason().is_empty();
-            prop_assert!(has_reason, "{} {message:?}: {:?}", method.path, raw.status());
-            Ok(())
-        });
-        if let Err(why) = outcome {
-            panic!("{}: {why}", method.path);
         }
+        println!("fuzz {}: {count} messages", method.path);
     }
     runtime.block_on(target.lives());
 }

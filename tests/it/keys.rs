@@ -24,7 +24,7 @@ use tonic::Code;
 use crate::backstage::{self, claims, decoded};
 use crate::database::Database;
 use crate::engines::Home;
-use crate::support::{PASSWORD, Server, metadata, quick, reason, verdict};
+use crate::support::{PASSWORD, Server, metadata, quick, reason, start_once_free, verdict};
 
 const ALLOW: (pb::Decision, pb::Reason) = (pb::Decision::Allow, pb::Reason::Unspecified);
 const INVALID: (pb::Decision, pb::Reason) = (pb::Decision::Unauthenticated, pb::Reason::TokenInvalid);
@@ -539,7 +539,7 @@ async fn a_planted_key_opens_nothing() {
         ("UPDATE signing_keys SET algorithm = 'none'", "UPDATE signing_keys SET algorithm = 'EdDSA'"),
     ] {
         database.run(spoil, &[]).await;
-        let refused = App::start(server.home().config(), Clock::default(), FirstPassword::Show).await;
+        let refused = start_once_free(server.home().config(), &Clock::default()).await;
         assert!(refused.is_err(), "{spoil}");
         database.run(mend, &[]).await;
     }

@@ -4,8 +4,8 @@
 //!
 //! The two bounds are the contract's. By how much the machine itself was late is measured beside it and granted.
 
-mod calls;
-mod cast;
+pub(crate) mod calls;
+pub(crate) mod cast;
 mod contract;
 mod engines;
 mod growth;

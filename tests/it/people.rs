@@ -81,7 +81,7 @@ pub(crate) async fn hash_with(passwords: &Passwords, password: &str) -> SecretSt
     passwords.hash(Password::from_typed(password).unwrap()).await.unwrap()
 }
 
-fn event(kind: AuditKind, target: UserId) -> AuditEvent {
+pub(crate) fn event(kind: AuditKind, target: UserId) -> AuditEvent {
     AuditEvent {
         id: uuid::Uuid::now_v7(),
         time: Timestamp::from_secs(0),

@@ -66,6 +66,7 @@ async fn a_person_sees_their_own_sessions_with_device_and_times_but_no_secret() 
         ip_address: "192.0.2.7".to_owned(),
         user_agent: "curl/8".to_owned(),
         display_name: "work phone".to_owned(),
+        ..Default::default()
     };
     let mut request = crate::support::login_request("kim", PASSWORD);
     request.device = Some(device.clone());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postern::app::{App, FirstPassword, InitialPassword};
+use postern::app::{App, FirstPassword, InitialPassword, StartError};
 use postern::auth::Auth;
 use postern::clock::Clock;
 use postern::config::{Config, SecretSource};
@@ -16,6 +16,7 @@ use postern::tls::ServerTls;
 use secrecy::ExposeSecret as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_stream::Stream;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
@@ -38,6 +39,8 @@ pub(crate) struct Server {
     /// Where administration has a port of its own.
     pub(crate) admin_port: Option<SocketAddr>,
     pub(crate) operations: SocketAddr,
+    /// Where browsers find it.
+    pub(crate) gateway: Option<String>,
     pub(crate) tls: Option<Arc<ServerTls>>,
     pub(crate) issuer: String,
     pub(crate) admin_password: Option<String>,
@@ -79,11 +82,12 @@ impl Server {
     async fn start_all(home: Arc<Home>, clock: Clock, patience: Patience, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = home.config();
         change(&mut config);
-        let mut app = App::start(config, clock.clone(), FirstPassword::Show).await.unwrap();
+        let mut app = start_once_free(config, &clock).await.unwrap();
         app.patience = patience;
         let (auth, tls, report) = (Arc::clone(&app.auth), app.tls(), &app.report);
         let admin_port = report.admin;
         let (grpc, operations, issuer) = (report.grpc, report.operations, report.issuer.clone());
+        let gateway = report.gateway.clone();
         let admin_password = report.administrator.as_ref().map(|made| match &made.password {
             InitialPassword::Shown(password) => password.expose_secret().to_owned(),
             InitialPassword::InFile(path) => panic!("written to {}", path.display()),
@@ -91,14 +95,28 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         #[expect(clippy::disallowed_methods, reason = "it is the server that is spawned; `stop` waits for it")]
         let task = tokio::task::spawn(async move {
-            app.run(async move { drop(stopped.await) }).await.unwrap();
+            Box::pin(app.run(async move { drop(stopped.await) })).await.unwrap();
         });
         let channel = match &tls {
             Some(_) => Channel::from_shared(format!("http://{grpc}")).unwrap().connect_lazy(),
             None => connect(grpc).await,
         };
         let (stop, task) = (Some(stop), Some(task));
-        Self { auth, clock, grpc, admin_port, operations, tls, issuer, admin_password, channel, stop, task, home }
+        Self {
+            auth,
+            clock,
+            grpc,
+            admin_port,
+            operations,
+            gateway,
+            tls,
+            issuer,
+            admin_password,
+            channel,
+            stop,
+            task,
+            home,
+        }
     }
 
     /// Stops it and starts another on the same data.
@@ -242,6 +260,19 @@ impl Server {
     }
 }
 
+/// A start, once nobody holds the data directory. A child of another test has all our locks between its fork and its exec.
+pub(crate) async fn start_once_free(config: Config, clock: &Clock) -> Result<App, StartError> {
+    for _ in 0..500 {
+        match App::start(config.clone(), clock.clone(), FirstPassword::Show).await {
+            Err(StartError::Locked { holder, .. }) if holder == Some(std::process::id()) => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    App::start(config, clock.clone(), FirstPassword::Show).await
+}
+
 /// See [`Server::quick`].
 pub(crate) fn quick(config: &mut Config) {
     (config.passwords.memory_kib, config.passwords.iterations) = (64, 1);
@@ -306,6 +337,30 @@ pub(crate) struct Admin {
     authorization: String,
 }
 
+impl Admin {
+    /// Sends these rows in one call, and answers what came back, with what ended it if it was cut short.
+    pub(crate) async fn import(
+        &self,
+        rows: impl Stream<Item = admin::ImportUsersRequest> + Send + 'static,
+    ) -> (Vec<admin::ImportUsersResponse>, Option<Status>) {
+        let mut request = Request::new(rows);
+        request.metadata_mut().insert("authorization", self.authorization.parse().unwrap());
+        let mut client = admin::admin_service_client::AdminServiceClient::new(self.channel.clone());
+        let mut answers = match client.import_users(request).await {
+            Ok(answers) => answers.into_inner(),
+            Err(status) => return (Vec::new(), Some(status)),
+        };
+        let mut told = Vec::new();
+        loop {
+            match answers.message().await {
+                Ok(Some(answer)) => told.push(answer),
+                Ok(None) => return (told, None),
+                Err(status) => return (told, Some(status)),
+            }
+        }
+    }
+}
+
 macro_rules! admin_calls {
     ($($call:ident($request:ident) -> $response:ident;)*) => {
         impl Admin {
@@ -348,5 +403,6 @@ admin_calls! {
     retire_key(RetireKeyRequest) -> RetireKeyResponse;
     explain_access(ExplainAccessRequest) -> ExplainAccessResponse;
     end_all_sessions(EndAllSessionsRequest) -> EndAllSessionsResponse;
+    list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
     get_server_info(GetServerInfoRequest) -> GetServerInfoResponse;
 }

@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 use crate::store::{Binding, BindingFilter, BindingKey, Changed, GrantError, WithdrawError};
 
 const READ: &str = "postern:bindings:read";
-const WRITE: &str = "postern:bindings:write";
+pub(super) const WRITE: &str = "postern:bindings:write";
 
 /// Which bindings to list, in the order of their keys.
 pub struct ListBindings {
@@ -38,11 +38,7 @@ impl Auth {
             return Err(AuthError::field("binding.expire_time", "must be in the future"));
         }
         self.must_be_stored(principal)?;
-        let policy = self.current_roles(caller).await?.policy;
-        if !policy.has_role(&bound.role) {
-            return Err(AuthError::NotFound { what: "role" });
-        }
-        self.must_hold(&act, &policy, &policy.patterns_of(&bound.role), tenant, bound.expires_at).await?;
+        self.must_hold_role(&act, &bound).await?;
         let mut event = act.event(AuditKind::RoleGranted, self.clock.now());
         tell(&mut event, &bound.role, &bound.scope);
         event.detail.extend(bound.expires_at.map(|end| ("until", end.to_string())));
@@ -56,6 +52,16 @@ impl Auth {
             })?;
         log_if(true, &event);
         Ok((binding, self.seen(revision).await))
+    }
+
+    /// Refuses a role that is none, and one with which its holder could do what the actor may not.
+    pub(super) async fn must_hold_role(&self, act: &Act<'_>, bound: &BoundRole) -> Result<(), AuthError> {
+        let policy = self.current_roles(act.caller).await?.policy;
+        if !policy.has_role(&bound.role) {
+            return Err(AuthError::NotFound { what: "role" });
+        }
+        let wanted = policy.patterns_of(&bound.role);
+        self.must_hold(act, &policy, &wanted, bound.scope.tenant(), bound.expires_at).await
     }
 
     /// Takes a role away. One that is not bound is no error: a retry must not fail.

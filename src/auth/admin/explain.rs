@@ -6,11 +6,13 @@ mod roles;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
+use uuid::Uuid;
 
 use crate::auth::Auth;
 use crate::auth::admin::Act;
 use crate::auth::admin::caller::Caller;
 use crate::auth::error::AuthError;
+use crate::domain::audit::AuditKind;
 use crate::domain::change::Revision;
 use crate::domain::client::Origin;
 use crate::domain::id::{ClientId, PrincipalId, SessionId, UserId};
@@ -26,6 +28,13 @@ pub enum Subject {
     Token(SecretString),
 }
 
+/// What is to be explained.
+pub enum Ask {
+    Now(Subject, Check),
+    /// A refused decision of `Verify`.
+    Decision(Uuid),
+}
+
 /// A judgement, told.
 #[derive(Debug)]
 pub struct Explanation {
@@ -37,18 +46,20 @@ pub struct Explanation {
 }
 
 /// Why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Unknown,
     ClientDisabled,
     Token(TokenFault),
     PermissionMissing,
+    /// A decision that was refused then, whatever would be now: a name of the contract's `Reason`.
+    Decided(String),
 }
 
 /// One step of a judgement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What was looked at: `token`, `session`, `user`, `client`, `binding`, `role`.
+    /// What was looked at: `decision`, `token`, `session`, `user`, `client`, `binding`, `role`.
     pub subject: &'static str,
     /// It let the judgement go on, or granted.
     pub held: bool,
@@ -77,21 +88,57 @@ struct Told {
 }
 
 impl Auth {
-    pub async fn explain_access(
+    pub async fn explain_access(&self, caller: &Caller, ask: &Ask) -> Result<Explanation, AuthError> {
+        let act = Act::new(caller, "ExplainAccess");
+        self.permit(&act, "postern:access:explain", None)?;
+        let mut steps = Vec::new();
+        let refusal = match ask {
+            Ask::Now(subject, check) => self.judge_now(caller, subject, check, &mut steps).await?,
+            Ask::Decision(id) => Some(self.look_at_decision(caller, *id, &mut steps).await?),
+        };
+        Ok(Explanation { refusal, steps, revision: self.store.head().await? })
+    }
+
+    /// What was decided, and what would be.
+    async fn look_at_decision(&self, caller: &Caller, id: Uuid, steps: &mut Vec<Step>) -> Result<Refusal, AuthError> {
+        let event = self.store.audit_event(id).await?.filter(|event| event.kind == AuditKind::AccessDenied.name());
+        let event = event.ok_or(AuthError::NotFound { what: "decision" })?;
+        let reason = event.reason.unwrap_or_default();
+        let told = |name: &str| event.detail.get(name).map(String::as_str).unwrap_or_default();
+        let (permission, tenant, why) = (told("permission"), told("tenant"), told("why"));
+        let what = match (permission, tenant) {
+            ("", _) => String::new(),
+            (permission, "") => format!(" for {permission}"),
+            (permission, tenant) => format!(" for {permission} in {tenant}"),
+        };
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let client = event.client.as_deref().unwrap_or("nobody");
+        let text = format!("{} asked at {}{what}, and was told {reason}{why}", client, event.time);
+        steps.push(Step::failed("decision", text));
+        let subject = event.actor.as_deref().and_then(|actor| actor.parse().ok()).map(Subject::Principal);
+        let tenant = if tenant.is_empty() { None } else { tenant.parse().ok() };
+        let check = permission.parse().ok().map(|permission| Check { permission, tenant });
+        if let Some((subject, check)) = subject.zip(check) {
+            let held = self.judge_now(caller, &subject, &check, steps).await?.is_none();
+            let text = if held { "it would be allowed" } else { "it would be refused" };
+            steps.push(Step { subject: "now", held, text: text.to_owned() });
+        }
+        Ok(Refusal::Decided(reason))
+    }
+
+    async fn judge_now(
         &self,
         caller: &Caller,
         subject: &Subject,
         check: &Check,
-    ) -> Result<Explanation, AuthError> {
-        let act = Act::new(caller, "ExplainAccess");
-        self.permit(&act, "postern:access:explain", None)?;
-        let mut steps = Vec::new();
+        steps: &mut Vec<Step>,
+    ) -> Result<Option<Refusal>, AuthError> {
         let bound = match subject {
-            Subject::Principal(PrincipalId::User(user)) => self.look_at_user(*user, &mut steps).await?,
-            Subject::Principal(PrincipalId::Client(id)) => self.look_at_client(id, &mut steps).await?,
-            Subject::Token(token) => self.look_at_token(token, &mut steps).await?,
+            Subject::Principal(PrincipalId::User(user)) => self.look_at_user(*user, steps).await?,
+            Subject::Principal(PrincipalId::Client(id)) => self.look_at_client(id, steps).await?,
+            Subject::Token(token) => self.look_at_token(token, steps).await?,
         };
-        let refusal = match bound {
+        Ok(match bound {
             Err(refusal) => Some(refusal),
             Ok(bound) => {
                 let policy = self.current_roles(caller).await?.policy;
@@ -99,8 +146,7 @@ impl Auth {
                 steps.extend(looked_at);
                 (!allowed).then_some(Refusal::PermissionMissing)
             }
-        };
-        Ok(Explanation { refusal, steps, revision: self.store.head().await? })
+        })
     }
 
     async fn look_at_user(&self, user: UserId, steps: &mut Vec<Step>) -> Result<Looked, AuthError> {

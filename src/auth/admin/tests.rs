@@ -56,6 +56,7 @@ async fn every_method_demands_its_permission() {
         ("postern:keys:read", missing(auth.list_keys(&kim, None, 10).await)),
         ("postern:access:explain", missing(bench.explain(&kim, nobody, "a:b", "").await)),
         ("postern:sessions:revoke", missing(auth.end_all_sessions(&kim, bench::ISSUER, "").await)),
+        ("postern:audit:read", missing(auth.list_audit_events(&kim, &bench::all_events()).await)),
         ("postern:server:read", missing(auth.server_info(&kim))),
     ];
     for (expected, refused) in &all {

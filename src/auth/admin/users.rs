@@ -53,7 +53,8 @@ impl Auth {
         let mut event = act.event(AuditKind::UserCreated, self.clock.now());
         let (password_hash, password_due) = match password {
             Some(NewPassword { password, due }) => {
-                password.check_new(self.rules.password_min_length)?;
+                self.rules.passwords.check(&password, &profile).await?;
+                self.admit_administrator(act.event(AuditKind::Throttled, self.clock.now())).await?;
                 note_due(&mut event, due);
                 (Some(self.passwords.hash(password).await?), due)
             }
@@ -137,7 +138,9 @@ impl Auth {
         let act = Act::new(caller, "SetPassword").on(id);
         let NewPassword { password, due } = password;
         let mut event = self.change_of(&act, WRITE, id, AuditKind::PasswordSet, "").await?;
-        password.check_new(self.rules.password_min_length)?;
+        // One that breaks a rule costs no hash, and counts for nothing.
+        self.check_new_password(id, &password).await?;
+        self.admit_administrator(act.event(AuditKind::Throttled, self.clock.now())).await?;
         note_due(&mut event, due);
         let hash = self.passwords.hash(password).await?;
         // Again: the hash waited in a queue, and meanwhile the user may have been given what the actor does not hold.

@@ -19,6 +19,12 @@ use crate::proto::admin::v1::{
 use crate::proto::auth::v1::{Check, GetKeysRequest, Reason};
 
 pub(super) async fn explain(caller: &Caller, args: Explain) -> Result<Answer, Failure> {
+    if let Some(id) = args.decision {
+        let request = ExplainAccessRequest { subject: Some(Subject::DecisionId(id)), check: None };
+        let answer = caller.admin(request, async |mut client, request| client.explain_access(request).await).await?;
+        let text = render_decision(&answer, &caller.output.view(&caller.clock));
+        return Ok(Answer::new(answer, text).with_exit(Exit::Denied));
+    }
     let (name, permission, subject) = match (args.subject.as_slice(), args.token_stdin) {
         ([user, permission], false) => {
             (user.clone(), permission.clone(), Subject::PrincipalId(principal_id(caller, user).await?))
@@ -69,12 +75,23 @@ fn render_explanation(answer: &ExplainAccessResponse, name: &str, check: &Check,
         };
         out.add(format_args!("{}    {name} may not {permission} {place}{reason}", view.paint.bad("DENY")));
     }
+    add_steps(&mut out, answer, view);
+    out.finish()
+}
+
+fn render_decision(answer: &ExplainAccessResponse, view: &View) -> String {
+    let mut out = Lines::default();
+    out.add(format_args!("{}   ({})", view.paint.bad("REFUSED"), wire_name(answer.reason())));
+    add_steps(&mut out, answer, view);
+    out.finish()
+}
+
+fn add_steps(out: &mut Lines, answer: &ExplainAccessResponse, view: &View) {
     let width = answer.steps.iter().map(|step| step.subject.chars().count()).max().unwrap_or_default();
     for step in &answer.steps {
         let held = if step.held { view.paint.good("yes") } else { view.paint.faint("no ") };
         out.add(format_args!("  {held}  {}  {}", padded(&plain(&step.subject), width), plain(&step.text)));
     }
-    out.finish()
 }
 
 fn render_server(answer: &GetServerInfoResponse, server: &str, issuer: Option<&str>) -> String {

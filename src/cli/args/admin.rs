@@ -1,10 +1,12 @@
 //! The commands of `postern admin`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::clients::Clients;
+use super::import::Import;
 use super::{ClientArgs, ServeArgs, help};
 
 #[derive(Args)]
@@ -46,8 +48,15 @@ pub(in crate::cli) enum Area {
     Clients(Clients),
     /// Show step by step why somebody may or may not
     #[command(after_help = help::EXPLAIN, override_usage = "postern admin explain [OPTIONS] USER PERMISSION\n       \
-        postern admin explain [OPTIONS] --token-stdin PERMISSION")]
+        postern admin explain [OPTIONS] --token-stdin PERMISSION\n       \
+        postern admin explain [OPTIONS] --decision ID")]
     Explain(Explain),
+    /// Show what happened, newest first
+    #[command(after_help = help::AUDIT)]
+    Audit(Audit),
+    /// Bring people over from another system, with their passwords
+    #[command(after_help = help::IMPORT)]
+    Import(Import),
     /// List, rotate and retire the signing keys
     #[command(subcommand, after_help = help::KEYS)]
     Keys(Keys),
@@ -293,13 +302,35 @@ pub(in crate::cli) struct Place {
 }
 
 #[derive(Args)]
+pub(in crate::cli) struct Audit {
+    /// By or about this user, or client as client:ID
+    #[arg(long, value_name = "USER")]
+    pub(in crate::cli) user: Option<String>,
+    /// In this session
+    #[arg(long, value_name = "ID")]
+    pub(in crate::cli) session: Option<String>,
+    /// Of this type, as `authn_login_fail`; may be repeated
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(in crate::cli) types: Vec<String>,
+    /// Not older than this, as 2h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(in crate::cli) since: Option<Duration>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(in crate::cli) limit: usize,
+}
+
+#[derive(Args)]
 pub(in crate::cli) struct Explain {
     // Hidden: clap would show it as a list of users. The usage line says what it is.
-    #[arg(num_args = 1..=2, required = true, hide = true)]
+    #[arg(num_args = 1..=2, required_unless_present = "decision", hide = true)]
     pub(in crate::cli) subject: Vec<String>,
     /// Explain for the access token on standard input
     #[arg(long)]
     pub(in crate::cli) token_stdin: bool,
+    /// Explain a decision of Verify that was refused, by the id that the caller was given
+    #[arg(long, value_name = "ID", conflicts_with_all = ["subject", "token_stdin", "tenant"])]
+    pub(in crate::cli) decision: Option<String>,
     /// The tenant in which the permission is asked for
     #[arg(long, value_name = "TENANT", default_value = "", hide_default_value = true)]
     pub(in crate::cli) tenant: String,

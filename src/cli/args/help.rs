@@ -8,8 +8,8 @@ use crate::cli::table::{Lines, padded};
 
 /// The commands a person meets, by what they are for. Serving itself is no command.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Serve", &["config", "migrate", "migrate-store", "master-key", "health"]),
-    ("Use", &["login", "whoami", "refresh", "verify", "sessions", "revoke", "logout"]),
+    ("Serve", &["gateway", "config", "migrate", "migrate-store", "master-key", "health"]),
+    ("Use", &["login", "whoami", "refresh", "verify", "sessions", "revoke", "passwd", "logout"]),
     ("Administer", &["admin"]),
     ("Integrate", &["proto", "completions", "man"]),
 ];
@@ -71,6 +71,16 @@ Examples:
   POSTERN__PROFILE=production postern config check --json | jq .warnings
 
 Exits with 0 if a server can start, with 1 if not. Next: postern";
+
+pub(super) const GATEWAY: &str = "\
+Reads the settings of the server, of which it needs [gateway], listen.gateway, [tls], [limits] and [log]; \
+one file may serve both. The server says gateway.in_process = false.
+
+Examples:
+  postern gateway --set gateway.server=http://127.0.0.1:7301
+  postern gateway --config /etc/postern/postern.toml
+
+It starts without the server, and answers with 503 while nobody is there. Next: open its address in a browser";
 
 pub(super) const HEALTH: &str = "\
 Examples:
@@ -278,8 +288,34 @@ pub(super) const EXPLAIN: &str = "\
 Examples:
   postern admin explain mira@example.com orders:refund --tenant acme
   postern admin explain --token-stdin orders:refund < token
+  postern admin explain --decision 019a8c1e-7f3a-7b21-9c55-0a1b2c3d4e5f
 
 Exits with 0 if allowed, with 3 if not.";
+
+pub(super) const AUDIT: &str = "\
+Of what strangers can bring about without end, each server keeps a hundred a minute for each client and \
+reason, and the count of the others.
+
+Examples:
+  postern admin audit --since 2h
+  postern admin audit --user mira@example.com --type authn_login_fail --type authn_login_success
+  postern admin audit --type authz_fail --json";
+
+pub(super) const IMPORT: &str = "\
+Each line of the file is a person; all but one of external_id, email, user_name and identities may be left out:
+  {\"external_id\": \"4711\", \"email\": \"mira@example.com\", \"email_verified\": true, \"user_name\": \"mira\",
+   \"display_name\": \"Mira\", \"disabled\": false, \"password_hash\": \"$2b$12$…\",
+   \"identities\": [{\"provider\": \"kakao\", \"subject\": \"99\"}],
+   \"roles\": [{\"role\": \"clerk\", \"tenant\": \"acme\"}]}      (on one line; a role without tenant holds everywhere)
+Passwords come as the other program hashed them (bcrypt, argon2, PBKDF2, scrypt: docs/importing.md), and are hashed \
+anew when their owners sign in. Nobody who is there already is touched, so the same file may be sent again.
+
+Examples:
+  postern admin import people.jsonl --dry-run
+  postern admin import people.jsonl --report report.jsonl
+  postern admin import shop-realm.json --format keycloak --role clerk=orders.clerk --provider kakao=kakao
+
+Exits with 0 if no row was refused, with 1 if some were. Next: postern admin users list";
 
 pub(super) const KEYS: &str = "\
 A key is published, signs once every cache has had time to see it (11 min by default), verifies for \
@@ -303,6 +339,17 @@ Examples:
   postern admin fence --confirm http://127.0.0.1:7302 --note \"restored from backup\"
 
 Next: postern login";
+
+pub(super) const PASSWD: &str = "\
+Asks for the current password, and twice for the new one; none is ever an argument. Without a terminal, they are two lines \
+of standard input: the current one, the new one.
+
+Examples:
+  postern passwd
+  postern passwd < current-and-new
+  postern passwd --first                      no password yet
+
+This session goes on with new tokens, all others end. Next: postern sessions";
 
 pub(super) const PROTO: &str = "\
 Refuses to replace a file that differs, and then writes nothing.

@@ -18,16 +18,23 @@ pub(super) fn listen(section: &mut Section<'_>, is_loopback_only: bool, out: &mu
     let admin =
         section.text(key("admin", meaning), &mut out.admin, show, |text| address("127.0.0.1:7304", text).map(Some));
     let example = out.operations.to_string();
-    let operations =
-        section.text(key("operations", "`/livez`, `/readyz`"), &mut out.operations, ToString::to_string, |text| {
-            address(&example, text)
-        });
+    let operations = section.text(
+        key("operations", "`/livez`, `/readyz`, `/metrics`"),
+        &mut out.operations,
+        ToString::to_string,
+        |text| address(&example, text),
+    );
+    let example = out.gateway.to_string();
+    let meaning = "the gateway, for browsers";
+    let gateway =
+        section.text(key("gateway", meaning), &mut out.gateway, ToString::to_string, |text| address(&example, text));
     let insecure = [("mesh", Some(Insecure::Mesh))];
     section.word("insecure", "who encrypts, where there is no `[tls]`: a service mesh", &insecure, &mut out.insecure);
 
     let mut doors = vec![("grpc", out.grpc, grpc)];
     doors.extend(out.admin.map(|address| ("admin", address, admin)));
     doors.push(("operations", out.operations, operations));
+    doors.push(("gateway", out.gateway, gateway));
     for (index, (name, address, source)) in doors.iter().enumerate() {
         if let Some((other, _, place)) = doors.iter().take(index).find(|(_, other, _)| clash(*address, *other)) {
             let wrong = Wrong::new(format!("{address} is also listen.{other}"), "a port of its own");

@@ -10,7 +10,7 @@ pub(super) fn read(section: &mut Section<'_>, out: &mut Issuer) {
 }
 
 /// Clients compare `iss` byte by byte and append paths to it, so only one spelling is taken.
-fn issuer_url(text: &str) -> Result<String, Wrong> {
+pub(super) fn issuer_url(text: &str) -> Result<String, Wrong> {
     let wrong = |what: &str| Err(Wrong::new(what, "\"https://auth.example.com\""));
     if text.contains('@') {
         return wrong("holds a user name or a password");

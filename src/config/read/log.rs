@@ -4,7 +4,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::super::reader::{Key, Section, Wrong, quoted};
-use super::super::{Log, LogFormat};
+use super::super::{Log, LogAddresses, LogFormat};
 
 pub(super) fn read(section: &mut Section<'_>, out: &mut Log) {
     let formats = [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
@@ -12,6 +12,9 @@ pub(super) fn read(section: &mut Section<'_>, out: &mut Log) {
     let meaning = "a level, or levels by module: `info,postern=debug`";
     let key = Key { name: "filter", meaning, bounds: "`off`, `error`, `warn`, `info`, `debug`, `trace`".to_owned() };
     section.text(key, &mut out.filter, String::clone, log_filter);
+    let words = [("full", LogAddresses::Full), ("truncated", LogAddresses::Truncated), ("none", LogAddresses::None)];
+    let meaning = "of people: `truncated` to /24, or /48 of IPv6; the audit log has them whole";
+    section.word("addresses", meaning, &words, &mut out.addresses);
 }
 
 fn log_filter(text: &str) -> Result<String, Wrong> {

@@ -140,6 +140,12 @@ fn what_is_the_operators_choice_is_warned_of() {
     insta::assert_snapshot!(warnings(changed(&["keys.master.file = /var/lib/postern/master.key"])), @"keys.master.file: lies beside what it seals: whoever copies the folder has both");
     insta::assert_snapshot!(warnings(changed(&["passwords.min_length = 14"])), @"passwords.min_length: 14 is little for a password that stands alone");
     insta::assert_snapshot!(warnings(changed(&["feed.when_stale = serve"])), @"feed.when_stale: a replica that hears nothing goes on saying yes");
+    let served = ["gateway.url = https://auth.postern.dev", "listen.insecure = mesh"];
+    insta::assert_snapshot!(warnings(clear(&served)), @r#"
+    gateway.trusted_proxies: to the limits on tries, all browsers behind the proxy are one address, or none
+    gateway.clients: nobody can sign in through it
+    "#);
+    assert!(!warnings(changed(&served[..1])).contains("trusted_proxies"));
     insta::assert_snapshot!(warnings(changed(&["tls.require_client_certificate = true"])), @"clients[0].mtls_sans: no certificate is its own, and each connection needs one");
     insta::assert_snapshot!(warnings(case(&format!("{RIGHT}{}", CLIENT.replace("postern.backend", "postern.admin")))), @"clients[0].roles: a program that administers everything");
     insta::assert_snapshot!(warnings(case(&format!("{RIGHT}{}", CLIENT.replace("'postern.backend'", "")))), @"clients[0].roles: it may call nothing");
@@ -149,4 +155,62 @@ fn what_is_the_operators_choice_is_warned_of() {
 fn a_key_in_the_environment_is_taken() {
     let config = changed(&["-keys.master.file", "keys.master.value = canary"]).config();
     assert!(matches!(config.keys.master, SecretSource::Value(_)));
+}
+
+#[test]
+fn providers_are_public_and_their_secrets_are_files() {
+    let with = |lines: &str| case(&format!("{RIGHT}{CLIENT}[[providers]]\nid = 'kakao'\nclient_id = 'c'\n{lines}"));
+    for (lines, told) in [
+        (
+            "client_secret = { value = 'canary' }",
+            "providers[0].client_secret.value  the secret itself stands in the settings",
+        ),
+        (
+            "client_secret = { file = 'kakao' }",
+            "providers[0].client_secret.file  kakao depends on the working directory",
+        ),
+        ("admin_key = { value = 'canary' }", "providers[0].admin_key.value"),
+        ("ca = 'ca.pem'", "providers[0].ca  ca.pem depends on the working directory"),
+        ("issuer = 'https://127.0.0.1:8443'", "providers[0].issuer  https://127.0.0.1:8443 is this machine"),
+        ("issuer = 'http://localhost:8080'", "providers[0].issuer  http://localhost:8080 is this machine"),
+        (
+            "jwks_uri = 'http://127.0.0.1:8080/jwks'",
+            "providers[0].jwks_uri  http://127.0.0.1:8080/jwks is in clear text",
+        ),
+        ("redirect_uri = 'http://localhost/back'", "providers[0].redirect_uri"),
+    ] {
+        let fault = with(lines).fault();
+        assert!(fault.contains(told) && !fault.contains("canary"), "{lines}: {fault}");
+    }
+    let safe = "client_secret = { file = '/run/secrets/kakao' }\n";
+    assert_eq!(warnings(with(safe)), "");
+    assert!(warnings(with(&format!("{safe}private_network = true"))).contains("providers[0].private_network"));
+}
+
+#[test]
+fn issuers_publish_over_https_and_their_secrets_are_files() {
+    let old = "[[trusted_issuers]]\nname = 'old'\nclients = ['shop']\n";
+    let with = |lines: &str| case(&format!("{RIGHT}{CLIENT}{old}{lines}"));
+    let published = "issuer = 'https://sso.example.com'\naudience = 'shop'\n";
+    for (lines, told) in [
+        ("secret = { value = 'canary' }", "trusted_issuers[0].secret.value  the secret itself stands in the settings"),
+        ("secret = { file = 'old' }", "trusted_issuers[0].secret.file  old depends on the working directory"),
+        (
+            &format!("{published}jwks_uri = 'http://127.0.0.1:8080/keys'"),
+            "trusted_issuers[0].jwks_uri  http://127.0.0.1:8080/keys is in clear text",
+        ),
+        (
+            &format!("{published}jwks_uri = 'https://sso.example.com/keys'\nca = 'ca.pem'"),
+            "trusted_issuers[0].ca  ca.pem depends on the working directory",
+        ),
+    ] {
+        let fault = with(lines).fault();
+        assert!(fault.contains(told) && !fault.contains("canary"), "{lines}: {fault}");
+    }
+    let file = "secret = { file = '/run/secrets/old' }\n";
+    assert!(warnings(with(file)).contains("trusted_issuers[0].until"));
+    let ending = format!("{file}until = '2027-03-31T00:00:00Z'\n");
+    assert_eq!(warnings(with(&ending)), "");
+    assert!(warnings(with(&format!("{ending}once = false"))).contains("trusted_issuers[0].once"));
+    assert!(warnings(with(&format!("{ending}person = 'email'"))).contains("trusted_issuers[0].person"));
 }

@@ -1,3 +1,4 @@
+use postern_rig::fuzz::fuzz;
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 
@@ -343,4 +344,14 @@ proptest! {
         prop_assert!(refused(&text(&bytes)));
         let _number = (key_number(&garbage), key_number(&text(&bytes)));
     }
+}
+
+/// No bytes but those that were issued are a token of ours.
+#[test]
+fn hostile_bytes() {
+    let good = issue(&session());
+    fuzz("refresh_token", &[good.as_bytes(), signed(bytes(&good)).as_bytes(), b"prt_"], |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        assert!(tag_key().open(text).is_err() || text == good, "{text}");
+    });
 }

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use tonic::Request;
 
 use crate::auth::Auth;
-use crate::auth::admin::explain::{Explanation, Refusal, Step, Subject};
+use crate::auth::admin::explain::{Ask, Explanation, Refusal, Step, Subject};
 use crate::auth::admin::server::ServerInfo;
 use crate::auth::error::AuthError;
 use crate::grpc::admin_service::admit;
@@ -14,15 +14,14 @@ use crate::grpc::status::token_reason;
 use crate::proto::admin::v1 as wire;
 use crate::proto::admin::v1::explain_access_request::Subject as WireSubject;
 use crate::proto::auth::v1::Reason;
-use crate::verifier::Check;
 
 pub(super) async fn explain(
     auth: &Auth,
     request: Request<wire::ExplainAccessRequest>,
 ) -> Result<wire::ExplainAccessResponse, AuthError> {
     let caller = admit(auth, &request)?;
-    let (subject, check) = read_explain(request.into_inner())?;
-    let Explanation { refusal, steps, revision } = auth.explain_access(&caller, &subject, &check).await?;
+    let ask = read_explain(request.into_inner())?;
+    let Explanation { refusal, steps, revision } = auth.explain_access(&caller, &ask).await?;
     Ok(wire::ExplainAccessResponse {
         allowed: refusal.is_none(),
         reason: refusal.map_or(Reason::Unspecified, reason).into(),
@@ -61,15 +60,23 @@ pub(super) fn info(
     })
 }
 
-fn read_explain(request: wire::ExplainAccessRequest) -> Result<(Subject, Check), AuthError> {
+fn read_explain(request: wire::ExplainAccessRequest) -> Result<Ask, AuthError> {
     let wire::ExplainAccessRequest { subject, check } = request;
     let mut fields = Fields::default();
+    if let Some(WireSubject::DecisionId(id)) = &subject {
+        if check.is_some() {
+            fields.refuse("check", "must be empty: the decision has its own");
+        }
+        let id = fields.parse("decision_id", id).map(Ask::Decision);
+        return fields.finish(|| id);
+    }
     let subject = fields.required("subject", subject).and_then(|subject| match subject {
         WireSubject::PrincipalId(id) => fields.parse("principal_id", &id).map(Subject::Principal),
         WireSubject::AccessToken(token) => Some(Subject::Token(SecretString::from(token))),
+        WireSubject::DecisionId(_) => None,
     });
     let check = fields.required("check", check).and_then(|check| fields.check("check", &check));
-    fields.finish(|| subject.zip(check))
+    fields.finish(|| subject.zip(check).map(|(subject, check)| Ask::Now(subject, check)))
 }
 
 fn reason(refusal: Refusal) -> Reason {
@@ -78,6 +85,7 @@ fn reason(refusal: Refusal) -> Reason {
         Refusal::ClientDisabled => Reason::ClientUnauthenticated,
         Refusal::Token(fault) => token_reason(fault),
         Refusal::PermissionMissing => Reason::PermissionMissing,
+        Refusal::Decided(name) => Reason::from_str_name(&format!("REASON_{name}")).unwrap_or_default(),
     }
 }
 

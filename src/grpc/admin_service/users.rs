@@ -19,6 +19,7 @@ use crate::proto::admin::v1::get_user_request::Key;
 use crate::store::{ProfileChange, UserKey};
 
 const EXTERNAL_ID: Length = Length::Bytes(128);
+const OUTPUT_ONLY: &str = "must not be set: the server says it";
 const DISPLAY_NAME: Length = Length::Chars(128);
 
 pub(super) async fn create(
@@ -136,7 +137,7 @@ fn read_create(request: wire::CreateUserRequest) -> Result<CreateUser, AuthError
     Ok(CreateUser { profile, password, request_id })
 }
 
-fn read_new(fields: &mut Fields, user: wire::User) -> Option<Profile> {
+pub(super) fn read_new(fields: &mut Fields, user: wire::User) -> Option<Profile> {
     let output_only = [
         ("user.id", !user.id.is_empty()),
         ("user.state", user.state != 0),
@@ -147,7 +148,7 @@ fn read_new(fields: &mut Fields, user: wire::User) -> Option<Profile> {
     ];
     for (field, is_set) in output_only {
         if is_set {
-            fields.refuse(field, "must not be set: the server says it");
+            fields.refuse(field, OUTPUT_ONLY);
         }
     }
     let wire::User { external_id, email, email_verified, user_name, display_name, .. } = user;

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::auth::error::{ChallengeFault, CredentialFault, Engine};
+use crate::auth::error::{ChallengeFault, CredentialFault, Engine, FlowFault};
 use crate::domain::id::SessionId;
 use crate::domain::password::PasswordRule;
 use crate::domain::standing::EndCause;
@@ -37,7 +37,12 @@ fn every_error() -> Vec<AuthError> {
         ]),
         AuthError::InvalidCredentials(CredentialFault::WrongPassword),
         AuthError::ChallengeFailed(ChallengeFault::Expired),
-        AuthError::ChallengeUnsupported,
+        AuthError::ChallengeUnsupported(ChallengeKind::NewPassword),
+        AuthError::ChallengeUnsupported(ChallengeKind::LinkIdentity),
+        AuthError::OAuthCancelled { return_url: "https://app.example.com/".to_owned() },
+        AuthError::OAuthFlowInvalid(FlowFault::Secret),
+        AuthError::OAuthRejected { why: "malformed", return_url: String::new() },
+        AuthError::OAuthProviderUnavailable { retry_after: Duration::from_secs(10), return_url: String::new() },
         AuthError::RefreshTokenInvalid,
         AuthError::SessionEnded(End { cause: EndCause::EndedByAdmin, time: Timestamp::from_micros(1_500_000) }),
         AuthError::SessionReused(SessionId::from_uuid(uuid::Uuid::nil())),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::change::EndedSession;
 use crate::domain::id::SessionId;
 use crate::store::FeedRead;
@@ -53,4 +54,29 @@ async fn however_much_is_over_all_of_it_goes(engine: Engine) {
     assert_eq!(scratch.number("SELECT count(*) FROM revocations").await, 0);
 }
 
-crate::store::testing::conformance![only_what_is_over_goes, however_much_is_over_all_of_it_goes,];
+/// The role that serves may do it, and may not do more.
+async fn the_audit_log_ends_where_it_is_told_to(engine: Engine) {
+    const MANY: u32 = 2_100;
+    let scratch = Scratch::new(engine).await;
+    let store = &scratch.store;
+    let now = scratch.clock.now();
+    let at = |days: u64| AuditEvent::new(AuditKind::UserUpdated, now - Duration::from_hours(24 * days));
+    let old: Vec<_> = (0..MANY).map(|_| at(401)).collect();
+    for some in old.chunks(700) {
+        store.append_audit(some).await.unwrap();
+    }
+    store.append_audit(&[at(399), at(31), at(1), at(0)]).await.unwrap();
+    let left = async || scratch.number("SELECT count(*) FROM audit WHERE kind = 'user_updated'").await;
+    assert_eq!(store.purge_audit(Duration::from_hours(24 * 400)).await.unwrap(), u64::from(MANY));
+    assert_eq!(left().await, 4);
+    assert_eq!(store.purge_audit(Duration::from_hours(24 * 400)).await.unwrap(), 0);
+    // Whoever has broken into the service gets no further than this.
+    store.purge_audit(Duration::ZERO).await.unwrap();
+    assert_eq!(left().await, if matches!(engine, Engine::Sqlite) { 0 } else { 2 });
+}
+
+crate::store::testing::conformance![
+    only_what_is_over_goes,
+    however_much_is_over_all_of_it_goes,
+    the_audit_log_ends_where_it_is_told_to,
+];

@@ -65,7 +65,7 @@ async fn a_payload_is_a_value(engine: Engine) {
         assert_eq!(store.user(&UserKey::ExternalId((*payload).to_owned())).await.unwrap(), None, "{payload:?}");
         for text in [Identifier::Email((*payload).to_owned()), Identifier::UserName((*payload).to_owned())] {
             assert_eq!(store.user(&UserKey::Identifier(text.clone())).await.unwrap(), None, "{payload:?}");
-            store.credential(&text).await.unwrap();
+            store.credential(&text, b"x").await.unwrap();
         }
         let found = store.list_users(payload, None, None, 100).await.unwrap();
         assert!(found.iter().all(|user| user.id != bystander), "{payload:?}");

@@ -7,6 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use tempfile::TempDir;
 
 use crate::clock::Clock;
+use crate::store::connect;
 use crate::store::testing::settings;
 use crate::store::{ConnectError, ServerFacts, Store};
 
@@ -83,4 +84,20 @@ async fn a_server_without_tls_is_not_spoken_to_in_clear_text() {
     let url = format!("postgres://postgres:a-password@localhost:{}/postgres?sslmode=verify-full", plain.port());
     refused(look(&url).await);
     assert!(!look(&plain.url("postgres")).await.unwrap().encrypted, "on this machine, where nothing was asked for");
+}
+
+/// Row 167. Only what stands behind the `?` says how it is spoken: a password may hold any words.
+#[test]
+fn without_a_word_of_tls_others_are_spoken_to_in_secret() {
+    for (url, mode) in [
+        ("postgres://ann@db.example/orders", "VerifyFull"),
+        ("postgres://ann:sslmode=disable@db.example/orders", "VerifyFull"),
+        ("postgres://ann@db.example/sslmode=disable", "VerifyFull"),
+        ("postgres://ann@db.example/orders?application=x&sslmode=disable", "refused"),
+        ("postgres://ann@db.example/orders?sslmode=require", "Require"),
+        ("postgres://ann@127.0.0.1/orders", "Prefer"),
+    ] {
+        let told = connect::options(&settings(url)).map(|options| format!("{:?}", options.get_ssl_mode()));
+        assert_eq!(told.as_deref().unwrap_or("refused"), mode, "{url}");
+    }
 }

@@ -59,6 +59,36 @@ async fn a_new_password_ends_sessions(engine: Engine) {
     assert!(matches!(nobody, Err(ChangeUserError::NotFound)));
 }
 
+async fn one_s_own_new_password_leaves_the_session_that_asks(engine: Engine) {
+    let scratch = Scratch::new(engine).await;
+    let (user, own) = (scratch.user("kim@example.com", Vec::new()).await, SessionId::generate());
+    let version = scratch.owner(user).await.version;
+    scratch.store.set_password(user, "old", true, &scratch.audit()).await.unwrap();
+    let change = async |version, proven: Option<&str>| {
+        scratch.store.change_password(user, (own, version), proven, "new", &scratch.audit()).await
+    };
+    assert!(matches!(change(version, Some("old")).await, Err(ChangePasswordError::SessionIsDead)));
+    let version = scratch.owner(user).await.version;
+    assert!(matches!(change(version, Some("other")).await, Err(ChangePasswordError::Raced)));
+    assert!(matches!(change(version, None).await, Err(ChangePasswordError::Raced)));
+    let before = scratch.owner(user).await.floor;
+    change(version, Some("old")).await.unwrap();
+    let floor = scratch.owner(user).await.floor;
+    assert!(floor.version > before.version);
+    assert_eq!((floor.cause, floor.except), (EndCause::CredentialChanged, Some(own)));
+    let credential = scratch.store.credential_of(user).await.unwrap().found.unwrap();
+    assert!(!credential.password_due);
+    assert!(!scratch.store.replace_password_hash(user, "old", "older").await.unwrap());
+    // Once more, with a token from before: the exemption holds, and nobody else's session has it.
+    assert!(matches!(change(version, Some("old")).await, Err(ChangePasswordError::Raced)));
+    change(version, Some("new")).await.unwrap();
+    let other = (SessionId::generate(), version);
+    let refused = scratch.store.change_password(user, other, Some("new"), "x", &scratch.audit()).await;
+    assert!(matches!(refused, Err(ChangePasswordError::SessionIsDead)));
+    let nobody = scratch.store.change_password(UserId::generate(), (own, version), None, "x", &scratch.audit()).await;
+    assert!(matches!(nobody, Err(ChangePasswordError::SessionIsDead)));
+}
+
 async fn an_administrator_remains(engine: Engine) {
     let scratch = Scratch::new(engine).await;
     let admin = || bound("postern.admin", "");
@@ -111,5 +141,6 @@ crate::store::testing::conformance![
     disabling_ends_sessions_and_is_idempotent,
     deletion_takes_all_but_revocations,
     a_new_password_ends_sessions,
+    one_s_own_new_password_leaves_the_session_that_asks,
     an_administrator_remains,
 ];

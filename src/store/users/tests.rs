@@ -145,7 +145,7 @@ async fn lists_page_and_filter(engine: Engine) {
 async fn sign_in_sees_one_consistent_user(engine: Engine) {
     let scratch = Scratch::new(engine).await;
     let typed = Identifier::from_typed("KIM@example.com").unwrap();
-    let nobody = scratch.store.credential(&typed).await.unwrap();
+    let nobody = scratch.store.credential(&typed, b"kim").await.unwrap();
     assert!(nobody.found.is_none());
     assert!(nobody.now >= scratch.clock.now() - Duration::from_secs(5));
     let ended = BoundRole { expires_at: Some(scratch.clock.now()), ..bound("postern.backend", "") };
@@ -153,7 +153,7 @@ async fn sign_in_sees_one_consistent_user(engine: Engine) {
         BoundRole { expires_at: Some(scratch.clock.now() + Duration::from_mins(5)), ..bound("postern.front", "t") };
     let user = scratch.user("kim@example.com", vec![bound("postern.admin", ""), ends.clone(), ended]).await;
 
-    let found = scratch.store.credential(&typed).await.unwrap().found.unwrap();
+    let found = scratch.store.credential(&typed, b"kim").await.unwrap().found.unwrap();
     assert_eq!(found.user, user);
     assert_eq!(found.password_hash.as_ref().unwrap().expose_secret(), "old hash");
     assert!(!format!("{found:?}").contains("old hash"));

@@ -36,6 +36,11 @@ impl Keys {
         let letter = match kind {
             Kind::Session => 's',
             Kind::Challenge => 'c',
+            Kind::Flow => 'f',
+            Kind::Code => 'k',
+            Kind::Link => 'l',
+            Kind::Traded => 't',
+            Kind::Bucket => 'b',
         };
         self.tagged(letter, partition)
     }
@@ -45,6 +50,11 @@ impl Keys {
         let letter = match kind {
             Kind::Session => 'S',
             Kind::Challenge => 'C',
+            Kind::Flow => 'F',
+            Kind::Code => 'K',
+            Kind::Link => 'L',
+            Kind::Traded => 'T',
+            Kind::Bucket => 'B',
         };
         self.tagged(letter, partition)
     }

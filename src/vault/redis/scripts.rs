@@ -84,6 +84,26 @@ redis.call('ZREM', KEYS[2], ARGV[1])
     ))
 });
 
+/// KEYS bucket; ARGV what one takes, what it holds, in milliseconds. How long to wait, or 0. What a key has left to live is
+/// all that is kept: that is until the bucket is full again.
+pub(super) static ADMIT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local left = math.max(redis.call('PTTL', KEYS[1]), 0) + ARGV[1]
+if left > tonumber(ARGV[2]) then return left - ARGV[2] end
+redis.call('SET', KEYS[1], '', 'PX', left)
+return 0",
+    )
+});
+
+/// KEYS bucket; ARGV what one takes, in milliseconds.
+pub(super) static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local left = redis.call('PTTL', KEYS[1]) - ARGV[1]
+if left > 0 then return redis.call('PEXPIRE', KEYS[1], left) end
+return redis.call('DEL', KEYS[1])",
+    )
+});
+
 /// KEYS what all values of the partition begin with, index. Keys and values by turns.
 ///
 /// The names of the values are made here and not declared, which clusters allow for names in the slot of those that are.

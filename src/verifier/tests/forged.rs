@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postern_rig::fuzz::fuzz;
 use proptest::prelude::*;
 
 use super::*;
@@ -382,4 +383,16 @@ proptest! {
         prop_assert!(fixture.judgement(&question(&token, &[])).is_ok());
         prop_assert!(!fixture.accepts(&garbage));
     }
+}
+
+/// No bytes but those that were signed are a token.
+#[test]
+fn hostile_bytes() {
+    let fixture = Fixture::new();
+    let good = fixture.token();
+    let none = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), good.split('.').nth(1).unwrap());
+    fuzz("access_token", &[good.as_bytes(), none.as_bytes(), b".."], |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        assert!(!fixture.accepts(text) || text == good, "{text}");
+    });
 }

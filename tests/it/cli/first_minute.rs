@@ -50,6 +50,33 @@ fn a_person_signs_in_asks_and_signs_out() {
 }
 
 #[test]
+fn a_password_is_changed_and_the_other_devices_are_signed_out() {
+    let folder = folder();
+    let served = Served::start(folder.path());
+    let (laptop, phone) = (Person::administrator(&served), Person::administrator(&served));
+    let current = served.admin_password();
+    let next = "kelp vivid ochre nine";
+    laptop
+        .types(&format!("not the password\n{next}"), "passwd")
+        .ends_with(NOT_AUTHENTICATED)
+        .complains("the current password is wrong; nothing was changed (INVALID_CREDENTIALS)");
+    laptop
+        .types(&format!("{current}\n1qaz2wsx3edc4rfv"), "passwd")
+        .ends_with(REFUSED)
+        .complains("most common passwords");
+    laptop.types(&format!("{current}\n{next}"), "passwd").ends_with(DONE).says("The password is changed.");
+    laptop.does("whoami").ends_with(DONE).says("admin");
+    laptop.does("refresh").ends_with(DONE);
+    phone.does("whoami").ends_with(NOT_AUTHENTICATED);
+    phone.types(&current, "login admin").ends_with(NOT_AUTHENTICATED);
+    phone.types(next, "login admin").ends_with(DONE);
+    Person::new(&served)
+        .types(&format!("{next}\n{current}"), "passwd")
+        .ends_with(NOT_AUTHENTICATED)
+        .complains("not signed in");
+}
+
+#[test]
 fn another_device_is_told_apart_and_signed_out() {
     let folder = folder();
     let served = Served::start(folder.path());

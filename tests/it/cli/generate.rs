@@ -20,13 +20,13 @@ fn the_contract_is_written_whole_and_never_over_what_differs() {
     let descriptors = std::fs::read(out.join("postern.binpb")).unwrap();
     let descriptors = DescriptorPool::decode(&*descriptors).unwrap();
     let ours: Vec<_> = descriptors.files().filter(|file| file.name().starts_with("postern/")).collect();
-    assert_eq!(ours.len(), 3);
+    assert_eq!(ours.len(), 4);
     for file in ours {
         let written = std::fs::read(out.join(file.name())).unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto").join(file.name());
         assert_eq!(written, std::fs::read(source).unwrap(), "{}", file.name());
     }
-    assert_eq!(files_below(&out).len(), 5);
+    assert_eq!(files_below(&out).len(), 6);
 
     postern(folder.path(), "proto --out contract").ends_with(DONE).says("unchanged contract/service-config.json");
     std::fs::write(out.join("service-config.json"), "{}").unwrap();

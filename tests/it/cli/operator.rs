@@ -35,7 +35,7 @@ impl Machine {
         let settings = format!(
             "profile = 'production'\ndata_dir = '{}'\nissuer.url = 'https://auth.postern.dev'\n\
              keys.master.file = '{}'\nlisten.grpc = '127.0.0.1:0'\nlisten.admin = '127.0.0.1:0'\n\
-             listen.operations = '127.0.0.1:0'\n\n[tls]\ncertificate = '{}'\nkey = '{}'\n",
+             listen.operations = '127.0.0.1:0'\nlisten.gateway = '127.0.0.1:0'\n\n[tls]\ncertificate = '{}'\nkey = '{}'\n",
             at(machine.path("data")),
             at(machine.path("master.key")),
             at(machine.files.path("server.crt")),

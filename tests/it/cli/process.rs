@@ -65,7 +65,16 @@ fn a_second_server_on_the_same_data_is_refused_with_the_pid() {
 
     let mut elsewhere = command(folder.path());
     let address = served.fact("grpc")["address"].as_str().unwrap();
-    elsewhere.args(["--data", "other", "--listen.grpc", address, "--listen.operations", "127.0.0.1:0"]);
+    elsewhere.args([
+        "--data",
+        "other",
+        "--listen.grpc",
+        address,
+        "--listen.operations",
+        "127.0.0.1:0",
+        "--listen.gateway",
+        "127.0.0.1:0",
+    ]);
     finish(&mut elsewhere, "").ends_with(REFUSED).complains(address);
     assert_eq!(served.end(Signal::TERM), Some(DONE));
 }

@@ -245,6 +245,8 @@ fn the_first_administrator_and_client_are_written_once() {
     site.run(&[&bootstrap[..], &["--client", "web"]].concat()).ends_with(REFUSED).complains("--client-secret-file");
     site.secret("short", "short\n");
     site.run(&["admin", "bootstrap", "--password-file", &at("short")]).ends_with(REFUSED).complains("at least 15");
+    site.secret("common", "1qaz2wsx3edc4rfv\n");
+    site.run(&["admin", "bootstrap", "--password-file", &at("common")]).ends_with(REFUSED).complains("most common");
     std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o644)).unwrap();
     site.run(&bootstrap).ends_with(REFUSED).complains("open to other users");
     site.secret("password", "a password of some length\n");

@@ -95,13 +95,18 @@ impl Redis {
         for name in self.names().await {
             let mut content = name.clone().into_bytes();
             match self.ask("TYPE", vec![name.as_str().into()]).await.as_str().as_deref() {
-                Some("string") => content.extend(self.value(&name).await),
+                Some("string") => {
+                    let value = self.ask("GET", vec![name.as_str().into()]).await;
+                    content.extend_from_slice(value.as_bytes().unwrap_or_default());
+                }
                 Some("zset") => {
                     let members = self.ask("ZRANGE", vec![name.as_str().into(), 0.into(), (-1).into()]).await;
                     for member in members.into_array() {
                         content.extend_from_slice(member.as_bytes().unwrap());
                     }
                 }
+                // Expired since its name was read.
+                Some("none") => continue,
                 other => panic!("{name} is a {other:?}"),
             }
             everything.push((format!("Redis {name}"), content));

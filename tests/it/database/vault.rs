@@ -70,6 +70,21 @@ impl Database {
         self.run(put, &[partition.as_str().into(), value.as_slice().into(), i64::MAX.into()]).await;
     }
 
+    /// The names of all buckets.
+    pub(crate) async fn buckets(&mut self) -> Vec<String> {
+        if let Some(redis) = &self.redis {
+            let all = redis.everything().await.into_iter().map(|(name, _)| name);
+            return all.filter(|name| name.contains("b{")).collect();
+        }
+        self.texts("SELECT partition FROM vault WHERE kind = 'bucket'", &[]).await
+    }
+
+    /// What failures of names are counted under.
+    pub(crate) async fn failing_names(&mut self) -> Vec<String> {
+        let names: Vec<(Vec<u8>, i64)> = self.rows("SELECT name, failures FROM login_failures", &[]).await;
+        names.into_iter().map(|(name, _)| String::from_utf8_lossy(&name).into_owned()).collect()
+    }
+
     /// What FLUSHALL does.
     pub(crate) async fn flush(&mut self) {
         match &self.redis {

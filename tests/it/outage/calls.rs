@@ -4,25 +4,27 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use postern::proto::account::v1 as account;
 use postern::proto::admin::v1 as admin;
 use postern::proto::auth::v1 as pb;
+use postern_rig::providers::{ADMIN_KEY, kakao_notice};
 use prost::Message;
 use prost_reflect::DescriptorPool;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::cast::{CLIENT, GUEST, People, ROLE};
+use super::cast::{CLIENT, GUEST, PROVIDER, People, ROLE, SUBJECT};
 use crate::raw;
 use crate::support::{PASSWORD, Server, everywhere, login_request, reason};
 
 /// An RPC as the contract has it.
 #[derive(Clone, Debug)]
-pub(super) struct Rpc {
-    pub(super) service: String,
-    pub(super) name: String,
+pub(crate) struct Rpc {
+    pub(crate) service: String,
+    pub(crate) name: String,
 }
 
-pub(super) fn every_rpc() -> Vec<Rpc> {
+pub(crate) fn every_rpc() -> Vec<Rpc> {
     let pool = DescriptorPool::decode(postern::proto::FILE_DESCRIPTOR_SET).unwrap();
     let services = pool.services().filter(|service| service.full_name().starts_with("postern."));
     let rpcs: Vec<Rpc> = services
@@ -57,17 +59,63 @@ fn verify(people: &People) -> pb::VerifyRequest {
     pb::VerifyRequest { access_token: people.tokens.access_token.clone(), ..Default::default() }
 }
 
+fn is_of_providers(rpc: &str) -> bool {
+    rpc.starts_with("OAuth") || rpc.contains("Identit") || rpc == "ListProviders"
+}
+
+fn provider_request(rpc: &str, people: &People) -> Vec<u8> {
+    match rpc {
+        "ListProviders" => bytes(&pb::ListProvidersRequest {}),
+        "OAuthStart" => bytes(&pb::OAuthStartRequest { provider: PROVIDER.into(), ..Default::default() }),
+        "OAuthExchange" => {
+            // Not who began, so that the flow stays.
+            let code = provider_code(people);
+            let proof = Some(pb::o_auth_exchange_request::Proof::ProviderCode(code));
+            bytes(&pb::OAuthExchangeRequest { proof, ..Default::default() })
+        }
+        "OAuthUnlink" => {
+            let (authorization, parameters) = kakao_notice(ADMIN_KEY, SUBJECT);
+            let parameters = parameters.into_iter().collect();
+            bytes(&pb::OAuthUnlinkRequest { provider: PROVIDER.into(), authorization, parameters })
+        }
+        "ListIdentities" => bytes(&account::ListIdentitiesRequest { access_token: people.tokens.access_token.clone() }),
+        "LinkIdentity" => bytes(&account::LinkIdentityRequest {
+            access_token: people.tokens.access_token.clone(),
+            proof: Some(account::link_identity_request::Proof::ProviderCode(provider_code(people))),
+            device: None,
+        }),
+        "UnlinkIdentity" => bytes(&account::UnlinkIdentityRequest {
+            access_token: people.tokens.access_token.clone(),
+            provider: PROVIDER.into(),
+            subject: "nobody".into(),
+            device: None,
+        }),
+        other => panic!("no request for {other}"),
+    }
+}
+
+fn provider_code(people: &People) -> pb::ProviderCode {
+    pb::ProviderCode {
+        provider: PROVIDER.into(),
+        code: "code".into(),
+        state: people.state.clone(),
+        flow_secret: "not it".into(),
+        ..Default::default()
+    }
+}
+
 fn bytes(message: &impl Message) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
+pub(crate) fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
     let ward = people.ward.clone();
     let nobody = "01890000-0000-7000-8000-000000000000".to_owned();
     let role = || admin::Role { id: ROLE.into(), patterns: vec!["outage:probe".into()], ..Default::default() };
     let client = |id: String| admin::Client { id, display_name: fresh("probe"), ..Default::default() };
     let mask = |path: &str| Some(prost_types::FieldMask { paths: vec![path.to_owned()] });
     match rpc.name.as_str() {
+        name if is_of_providers(name) => provider_request(name, people),
         "Login" => bytes(&login_request(GUEST, PASSWORD)),
         "CompleteChallenge" => {
             // The old password again: looked at like any other, and the challenge stays.
@@ -75,6 +123,7 @@ fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
             let challenge_token = people.challenge.clone();
             bytes(&pb::CompleteChallengeRequest { challenge_token, answer, ..Default::default() })
         }
+        "ExchangeToken" => bytes(&crate::exchange::request(&crate::exchange::token(SUBJECT))),
         "Refresh" => {
             bytes(&pb::RefreshRequest { refresh_token: people.tokens.refresh_token.clone(), ..Default::default() })
         }
@@ -104,6 +153,12 @@ fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
         "DisableUser" => bytes(&admin::DisableUserRequest { id: ward, ..Default::default() }),
         "EnableUser" => bytes(&admin::EnableUserRequest { id: ward, ..Default::default() }),
         "DeleteUser" => bytes(&admin::DeleteUserRequest { id: nobody, ..Default::default() }),
+        "ChangePassword" => bytes(&account::ChangePasswordRequest {
+            access_token: people.tokens.access_token.clone(),
+            current_password: PASSWORD.to_owned(),
+            // The old one, so that it may be repeated.
+            new_password: PASSWORD.to_owned(),
+        }),
         "SetPassword" => {
             bytes(&admin::SetPasswordRequest { id: ward, password: PASSWORD.to_owned(), ..Default::default() })
         }
@@ -146,7 +201,12 @@ fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
         "EndAllSessions" => {
             bytes(&admin::EndAllSessionsRequest { confirm: people.issuer.clone(), ..Default::default() })
         }
+        "ListAuditEvents" => bytes(&admin::ListAuditEventsRequest::default()),
         "GetServerInfo" => bytes(&admin::GetServerInfoRequest {}),
+        "ImportUsers" => {
+            let user = admin::User { external_id: "outage-newcomer".into(), ..Default::default() };
+            bytes(&admin::ImportUsersRequest { user: Some(user), validate_only: true, ..Default::default() })
+        }
         other => panic!("say here how {other} is called, and in contract.rs what it does in an outage"),
     }
 }
@@ -155,8 +215,10 @@ fn request(rpc: &Rpc, people: &People) -> Vec<u8> {
 pub(super) fn is_well(rpc: &Rpc, code: Code) -> bool {
     let other = match rpc.name.as_str() {
         // The password is the old one.
-        "CompleteChallenge" => Code::InvalidArgument,
-        "DeleteRole" | "DeleteClient" | "RetireKey" => Code::NotFound,
+        "CompleteChallenge" | "ChangePassword" => Code::InvalidArgument,
+        "DeleteRole" | "DeleteClient" | "RetireKey" | "UnlinkIdentity" => Code::NotFound,
+        // The flow is somebody else's.
+        "OAuthExchange" | "LinkIdentity" => Code::Unauthenticated,
         // One rotation at a time.
         "RotateKey" => Code::FailedPrecondition,
         _ => Code::Ok,
@@ -168,11 +230,15 @@ pub(super) fn is_well(rpc: &Rpc, code: Code) -> bool {
 pub(super) async fn call(server: &Server, rpc: &Rpc, people: &People) -> Answered {
     let path = format!("/{}/{}", rpc.service, rpc.name);
     let authorization = format!("Bearer {}", people.admin);
-    let headers = [("authorization", authorization.as_str())];
-    let headers = if rpc.service.contains("Admin") { &headers[..] } else { &[] };
+    let by_trader = format!("Bearer {}", crate::exchange::TRADER_SECRET);
+    let headers = match rpc.name.as_str() {
+        "ExchangeToken" => vec![("authorization", by_trader.as_str())],
+        _ if rpc.service.contains("Admin") => vec![("authorization", authorization.as_str())],
+        _ => Vec::new(),
+    };
     let body = raw::frame(&request(rpc, people));
     let began = Instant::now();
-    let answer = raw::call(&server.channel, &path, headers, body).await.unwrap();
+    let answer = raw::call(&server.channel, &path, &headers, body).await.unwrap();
     let took = began.elapsed();
     let status = answer.status();
     Answered { code: answer.code, reason: reason(&status), status, took }

@@ -33,11 +33,26 @@ struct Row {
 
 const ROWS: &[Row] = &[
     Row { rpcs: &["Verify", "BatchVerify", "GetKeys", "GetServerInfo"], redis: Works, postgres: WorksWhileFresh },
-    Row { rpcs: &["Login", "CompleteChallenge", "Refresh", "ListSessions"], redis: Unavailable, postgres: Unavailable },
+    Row { rpcs: &["ListProviders"], redis: Works, postgres: Works },
+    Row { rpcs: SESSIONS, redis: Unavailable, postgres: Unavailable },
+    Row { rpcs: &["ListIdentities"], redis: Works, postgres: Unavailable },
     Row { rpcs: &["Revoke"], redis: WorksWithoutVault, postgres: Unavailable },
     Row { rpcs: ADMINISTRATION, redis: Works, postgres: Unavailable },
 ];
 
+const SESSIONS: &[&str] = &[
+    "Login",
+    "CompleteChallenge",
+    "Refresh",
+    "ListSessions",
+    "OAuthStart",
+    "OAuthExchange",
+    "OAuthUnlink",
+    "ExchangeToken",
+    "ChangePassword",
+    "LinkIdentity",
+    "UnlinkIdentity",
+];
 const ADMINISTRATION: &[&str] = &[];
 
 /// What is to become of an RPC.

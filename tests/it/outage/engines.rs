@@ -4,11 +4,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use postern::config::{self, Config, SecretSource, Store, Vault};
+use postern::domain::identity::ProviderKind;
 use postern_rig::postgres::Postgres;
+use postern_rig::providers::ADMIN_KEY;
 use postern_rig::proxy::{Mode, Proxy};
 use postern_rig::redis::{Flavour, Redis};
 use secrecy::SecretString;
 
+use super::cast::PROVIDER;
 use super::contract::Away;
 use crate::binary::Place;
 use crate::support::quick;
@@ -36,6 +39,34 @@ pub(super) struct Engines {
     redis: Option<(Redis, Proxy)>,
     url: String,
     database: String,
+}
+
+/// See [`PROVIDER`].
+fn provider() -> config::Provider {
+    config::Provider {
+        id: PROVIDER.parse().unwrap(),
+        kind: ProviderKind::Kakao,
+        display_name: String::new(),
+        client_id: "outage".to_owned(),
+        client_secret: None,
+        native_client_ids: Vec::new(),
+        issuer: None,
+        endpoints: config::Endpoints::default(),
+        redirect_uri: None,
+        scopes: None,
+        surface: config::Surface::OAuth2,
+        pkce: true,
+        client_auth: None,
+        form_post: false,
+        parameters: Vec::new(),
+        hosted_domain: None,
+        sign_up: true,
+        link_by_email: false,
+        link_domains: Vec::new(),
+        admin_key: Some(SecretSource::Value(ADMIN_KEY.into())),
+        private_network: false,
+        ca: None,
+    }
 }
 
 impl Engines {
@@ -69,6 +100,9 @@ impl Engines {
                 migrate: true,
                 migrate_url: None,
             });
+            config.providers = vec![provider()];
+            config.clients = vec![crate::exchange::trader()];
+            config.trusted_issuers = vec![crate::exchange::old_shop()];
             config.vault = Vault::Store;
             if let Some(url) = redis {
                 config.vault = Vault::Redis(config::Redis {
@@ -85,7 +119,16 @@ impl Engines {
     /// The program, on PostgreSQL alone.
     pub(super) fn command(&self, place: &Place) -> Command {
         let any = "127.0.0.1:0";
-        let mut command = place.command_with(&["--data", "data", "--listen.grpc", any, "--listen.operations", any]);
+        let mut command = place.command_with(&[
+            "--data",
+            "data",
+            "--listen.grpc",
+            any,
+            "--listen.operations",
+            any,
+            "--listen.gateway",
+            any,
+        ]);
         command.env("POSTERN__STORE__POSTGRES__URL__VALUE", &self.url);
         command
     }

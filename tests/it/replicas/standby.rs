@@ -29,6 +29,7 @@ async fn start(url: &str) -> Result<App, StartError> {
     let mut config = Config::development_defaults(&dir.path().join("data"));
     config.listen.grpc = "127.0.0.1:0".parse().unwrap();
     config.listen.operations = "127.0.0.1:0".parse().unwrap();
+    config.listen.gateway = "127.0.0.1:0".parse().unwrap();
     set(&mut config, url, Way::default());
     App::start(config, Clock::default(), FirstPassword::Show).await
 }

@@ -11,12 +11,14 @@
     reason = "the rules of the service about time and settings are not the tests' own"
 )]
 
+pub mod fuzz;
 mod home;
 pub mod pgbouncer;
 mod ports;
 pub mod postgres;
 mod process;
 mod programs;
+pub mod providers;
 pub mod proxy;
 pub mod redis;
 

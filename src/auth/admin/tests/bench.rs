@@ -9,9 +9,10 @@ use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::auth::admin::audit_log::ListAuditEvents;
 use crate::auth::admin::bindings::ListBindings;
 use crate::auth::admin::caller::Caller;
-use crate::auth::admin::explain::{Explanation, Subject};
+use crate::auth::admin::explain::{Ask, Explanation, Subject};
 use crate::auth::admin::roles::ApplyPolicy;
 use crate::auth::admin::users::{CreateUser, ListUsers, NewPassword};
 use crate::auth::audit::Audit;
@@ -22,7 +23,9 @@ use crate::auth::key_rotation::KeyRules;
 use crate::auth::keyring::Keyring;
 use crate::auth::login::{Login, Outcome};
 use crate::auth::master_key::MasterKeys;
+use crate::auth::password_rules::PasswordRules;
 use crate::auth::passwords::{HashSettings, Passwords};
+use crate::auth::pepper::Peppers;
 use crate::auth::{Auth, Call, Rules, event};
 use crate::clock::Clock;
 use crate::domain::account::{Identifier, Profile, User};
@@ -31,13 +34,15 @@ use crate::domain::change::Revision;
 use crate::domain::client::{Origin, Registration, SessionPolicy};
 use crate::domain::id::{PrincipalId, UserId};
 use crate::domain::key::Algorithm;
-use crate::domain::password::Password;
+use crate::domain::password::{Context, Password};
 use crate::domain::permission::Scope;
 use crate::domain::role::{BoundRole, Role, RoleId};
 use crate::domain::session::{Device, TokenScope};
 use crate::domain::time::Timestamp;
-use crate::store::{Binding, BindingFilter, NewUser, ProfileChange, Store, UserKey};
-use crate::vault::challenges::Challenges;
+use crate::metrics::Metrics;
+use crate::oauth::Providers;
+use crate::store::{AuditFilter, Binding, BindingFilter, NewUser, ProfileChange, Store, UserKey};
+use crate::vault::records::Records;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Check, Settings, Verifier};
 
@@ -86,7 +91,7 @@ impl Bench {
             poll,
         );
         feed_task.load().await.unwrap();
-        let (audit, audit_task) = Audit::new(store.clone());
+        let (audit, audit_task) = Audit::new(store.clone(), clock.clone(), Metrics::new());
         let stop = CancellationToken::new();
         let background = TaskTracker::new();
         background.spawn(feed_task.run(stop.clone()));
@@ -95,15 +100,27 @@ impl Bench {
             HashSettings { memory_kib: 64, iterations: 1, parallelism: 1, threads: NonZeroUsize::MIN, queue: 64 };
         let auth = Auth {
             sessions: Sessions::new(Arc::new(store.vault()), masters.sealer("session")),
-            challenges: Challenges::new(Arc::new(store.vault()), masters.sealer("challenge")),
+            challenges: Records::new(Arc::new(store.vault()), masters.sealer("challenge")),
+            flows: Records::new(Arc::new(store.vault()), masters.sealer("flow")),
+            codes: Records::new(Arc::new(store.vault()), masters.sealer("code")),
+            links: Records::new(Arc::new(store.vault()), masters.sealer("link")),
+            traded: Records::new(Arc::new(store.vault()), masters.sealer("traded")),
+            providers: Providers::new(Vec::new(), &clock).unwrap(),
+            trusted_issuers: crate::oauth::trusted::TrustedIssuers::default(),
             vault: Arc::new(store.vault()),
+            limits: crate::auth::limits::Limits::new(
+                Arc::new(store.vault()),
+                masters.sealer("device"),
+                crate::config::Config::development_defaults(std::path::Path::new("unused")).limits.tries,
+            ),
             summaries: masters.sealer("summary"),
-            passwords: Passwords::start(&cost).unwrap(),
+            passwords: Passwords::start(&cost, Peppers::default()).unwrap(),
             clients,
             rules: Rules {
                 issuer: ISSUER.to_owned(),
                 late_repeats: true,
-                password_min_length: 15,
+                new_user_roles: Vec::new(),
+                passwords: PasswordRules { min_length: 15, context: Context::default(), breached: None },
                 jwks_max_age: Duration::from_mins(5),
                 keys: KeyRules { algorithm: Algorithm::EdDsa, wait: Duration::from_mins(11), rotate_every: None },
             },
@@ -114,6 +131,7 @@ impl Bench {
             feed,
             audit,
             clock,
+            metrics: Metrics::new(),
             replica: uuid::Uuid::now_v7(),
         };
         let bench = Self { auth, call, _stop: stop.drop_guard(), _folder: folder };
@@ -141,7 +159,7 @@ impl Bench {
     pub(super) fn hash_slowly(&mut self) {
         let cost =
             HashSettings { memory_kib: 65_536, iterations: 4, parallelism: 1, threads: NonZeroUsize::MIN, queue: 64 };
-        self.auth.passwords = Passwords::start(&cost).unwrap();
+        self.auth.passwords = Passwords::start(&cost, Peppers::default()).unwrap();
     }
 
     pub(super) async fn sign_in(&self, name: &str) -> Caller {
@@ -161,8 +179,15 @@ impl Bench {
         scope: TokenScope,
     ) -> Result<String, AuthError> {
         let identifier = Identifier::from_typed(name).unwrap();
-        let login =
-            Login { identifier, password, device: Device::default(), scope, replace: None, supported: Vec::new() };
+        let login = Login {
+            identifier,
+            password,
+            device: Device::default(),
+            scope,
+            replace: None,
+            supported: Vec::new(),
+            device_token: None,
+        };
         match self.auth.login(&self.call, login).await? {
             Outcome::SignedIn(issued) => Ok(issued.0.access_token.expose_secret().to_owned()),
             Outcome::Challenged(_) => panic!("nobody's password is due here"),
@@ -217,7 +242,7 @@ impl Bench {
         tenant: &str,
     ) -> Result<Explanation, AuthError> {
         let subject = Subject::Principal(PrincipalId::User(user));
-        self.auth.explain_access(bearer, &subject, &check(permission, tenant)).await
+        self.auth.explain_access(bearer, &Ask::Now(subject, check(permission, tenant))).await
     }
 
     /// Moves the clock, and waits until the feed is fresh by it.
@@ -300,6 +325,10 @@ pub(super) fn by_id(user: UserId) -> UserKey {
 
 pub(super) fn all_users() -> ListUsers {
     ListUsers { prefix: String::new(), state: None, after: None, page_size: 2 }
+}
+
+pub(super) fn all_events() -> ListAuditEvents {
+    ListAuditEvents { filter: AuditFilter::default(), before: None, page_size: 2 }
 }
 
 pub(super) fn bindings_of(user: UserId) -> ListBindings {

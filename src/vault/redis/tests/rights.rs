@@ -36,7 +36,7 @@ fn guarded_settings(server: &Redis) -> RedisSettings {
 }
 
 async fn steps(vault: &RedisVault) {
-    for kind in [Kind::Session, Kind::Challenge] {
+    for kind in Kind::ALL {
         let slot = at(kind, "p", "k");
         assert!(vault.insert(&slot, b"one", soon()).await.unwrap());
         assert_eq!(vault.get(&slot).await.unwrap().unwrap(), b"one");
@@ -46,6 +46,12 @@ async fn steps(vault: &RedisVault) {
         assert!(vault.insert(&slot, b"one", soon()).await.unwrap());
         assert!(vault.remove(&slot).await.unwrap());
     }
+    let quota = Quota { burst: 1, every: Duration::from_mins(1) };
+    assert_eq!(vault.admit("b", &quota).await.unwrap(), Admission::Admitted);
+    assert_ne!(vault.admit("b", &quota).await.unwrap(), Admission::Admitted);
+    vault.give_back("b", &quota).await.unwrap();
+    assert_eq!(vault.admit("b", &quota).await.unwrap(), Admission::Admitted);
+    vault.give_back("b", &quota).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

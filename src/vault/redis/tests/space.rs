@@ -14,7 +14,7 @@ fn text(name: &[u8]) -> String {
 async fn everything_ends_and_lies_in_the_slot_of_its_partition() {
     let bench = alone().await;
     let odd = ["p", "", "}", "{}", "\r\nFLUSHALL\r\n", "*1\r\n$8\r\nFLUSHALL\r\n", "\u{0}\u{1F511}", "a b\"c'd\\"];
-    for kind in [Kind::Session, Kind::Challenge] {
+    for kind in Kind::ALL {
         for partition in odd {
             for key in odd {
                 let slot = at(kind, partition, key);
@@ -28,7 +28,7 @@ async fn everything_ends_and_lies_in_the_slot_of_its_partition() {
         }
     }
     let names = names(&bench.server);
-    assert_eq!(names.len(), odd.len() * (2 * odd.len() + 1), "values, and an index where there is one");
+    assert_eq!(names.len(), odd.len() * (Kind::ALL.len() * odd.len() + 1), "values, and an index where there is one");
     for (name, left) in names {
         assert!(left > 0, "{name:?} has no end");
         assert!(name.starts_with(bench.prefix.as_bytes()));
@@ -47,7 +47,7 @@ async fn everything_ends_and_lies_in_the_slot_of_its_partition() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_ended_is_freed_at_once_and_leaves_no_trace() {
     let bench = alone().await;
-    for kind in [Kind::Session, Kind::Challenge] {
+    for kind in Kind::ALL {
         for past in [Timestamp::from_secs(0), Timestamp::from_micros(-1), Timestamp::from_secs(1_000_000_000)] {
             let slot = at(kind, "p", "k");
             assert!(bench.vault.insert(&slot, b"dead", past).await.unwrap());

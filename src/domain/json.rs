@@ -1,6 +1,6 @@
-//! JSON as a token may hold it. Owns what `serde_json` lets through and a verifier must not: two members of one name
-//! (the last would win here and the first elsewhere), an array where an object belongs, deep nesting. Must not know what
-//! the members mean.
+//! JSON as a token or a provider's answer may hold it. Owns what `serde_json` lets through and whoever decides by it must
+//! not: two members of one name (the last would win here and the first elsewhere), an array where an object belongs, deep
+//! nesting. Must not know what the members mean.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,12 +10,12 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Map
 /// Objects and arrays inside each other. Our own tokens need three.
 const DEPTH_MAX: usize = 16;
 
-/// Not the JSON that a token may hold.
+/// Not the JSON that may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotStrict;
+pub struct NotStrict;
 
 /// One object. Numbers, strings and nulls are what the members of `T` make of them.
-pub(super) fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, NotStrict> {
+pub fn parse_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, NotStrict> {
     let text = str::from_utf8(bytes).map_err(|_not_utf8| NotStrict)?;
     // A derived struct would also take its members from an array, in order.
     if !text.trim_ascii_start().starts_with('{') {
