@@ -407,7 +407,7 @@ async fn nor_in_lines_for_people() {
         assert!(broken.iter().any(|(_, code)| matches!(code, Code::Unavailable | Code::Internal)), "{broken:?}");
     }
     let said = process.stop().await;
-    assert_eq!(is_embedded, said.contains("not a database") || said.contains("malformed"));
+    assert!(!is_embedded || said.contains("not a database") || said.contains("malformed"));
     assert!(said.contains("TRACE") && said.contains("authn_login_fail"));
     nothing_leaked(&said, &secrets);
 }
