@@ -76,6 +76,7 @@ fn skip_line(file: &mut impl BufRead) -> io::Result<()> {
 fn read(number: i64, line: &[u8]) -> Row {
     // A mark of byte order, as some programs put at the beginning of a file.
     let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+    let line = line.trim_ascii_end();
     // Of the place only: the words of the error may quote a hash.
     let line: Line = serde_json::from_slice(line).map_err(|error| (number, told(&error)))?;
     let state = if line.disabled { UserState::Disabled } else { UserState::Unspecified };
@@ -116,6 +117,9 @@ fn told(error: &serde_json::Error) -> String {
         }
         return format!("a member is not of the right kind, at column {column}");
     }
+    if error.is_eof() {
+        return "is not JSON: it ends too early".to_owned();
+    }
     format!("is not JSON, at column {column}")
 }
 
@@ -155,6 +159,7 @@ mod tests {
             rows.iter().filter_map(|row| row.as_ref().err()).map(|(row, problem)| (*row, problem.as_str())).collect();
         assert_eq!(problems.len(), 4);
         assert_eq!(problems.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(problems[0].1, "is not JSON: it ends too early");
         assert!(problems[1].1.starts_with("unknown field `pasword_hash`"), "{}", problems[1].1);
         assert!(problems.iter().all(|(_, problem)| !problem.contains("secret")), "{problems:?}");
         assert_eq!(rows[4].as_ref().unwrap().row, 5);
