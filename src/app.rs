@@ -3,6 +3,7 @@
 mod bootstrap;
 mod check;
 mod clients;
+mod counts;
 mod data_dir;
 mod engines;
 mod error;
@@ -146,6 +147,11 @@ impl App {
         };
         let readiness = Arc::new(Readiness::default());
         readiness.loaded();
+        counts::of_process(&auth.metrics, &readiness, ports.tls.clone());
+        if let Some(gateway) = &gateway {
+            let help = "Requests of browsers that were answered, by route and class of status";
+            auth.metrics.register("gateway_requests", help, gateway.requests());
+        }
         let (patience, connection_age) = (Patience::default(), config.limits.connection_age);
         Ok(Self {
             auth,
@@ -177,7 +183,8 @@ impl App {
             first_start::administrator_was_told(&auth.store).await?;
         }
         let (stop_grpc, stop_operations) = (CancellationToken::new(), CancellationToken::new());
-        let Listeners { doors, operations: probe_door, gateway: page_door } = ports.into_listeners(patience);
+        let Listeners { doors, operations: probe_door, gateway: page_door } =
+            ports.into_listeners(patience, &auth.metrics);
         let parts = GrpcParts {
             auth: Arc::clone(&auth),
             readiness: Arc::clone(&readiness),

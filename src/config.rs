@@ -72,6 +72,7 @@ pub struct Config {
     pub trusted_issuers: Vec<TrustedIssuer>,
     pub limits: Limits,
     pub log: Log,
+    pub telemetry: Telemetry,
 }
 
 impl Config {
@@ -438,6 +439,19 @@ pub enum WhenStale {
     Refuse,
     /// Answers from what it knows, with a mark.
     Serve,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// Of a collector that takes OTLP over gRPC. Unset: there are no traces.
+    pub endpoint: Option<String>,
+    /// Who vouches for it; unset: whom this machine trusts.
+    pub ca: Option<PathBuf>,
+    /// Of so many traces that begin here, one is exported. Those of others go on as they began.
+    pub sample_one_in: u32,
+    /// What this program is called there.
+    pub service_name: String,
 }
 
 #[derive(Clone, Debug)]

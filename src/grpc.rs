@@ -16,6 +16,7 @@ mod health;
 mod limits;
 mod oauth;
 mod pages;
+mod rpcs;
 mod verify;
 
 use std::convert::Infallible;
@@ -46,6 +47,7 @@ use health::Health;
 use layers::{Around, Budget, CatchPanic, Deadline, Form, Malformed, Next, Observe};
 use limits::BySize;
 use peer::Peer;
+use rpcs::Rpcs;
 
 /// How long calls that were begun may hold up the end.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -83,6 +85,7 @@ pub enum GrpcError {
 /// there are get [`DRAIN`] for the calls they have begun.
 pub async fn serve(doors: Doors, parts: GrpcParts, shutdown: CancellationToken) -> Result<(), GrpcError> {
     let GrpcParts { auth, readiness, reflection, connection_age } = parts;
+    let rpcs = Rpcs::counted_by(&auth.metrics);
     let reporter = HealthReporter::new();
     let health_service = HealthServer::new(HealthService::from_health_reporter(reporter.clone()))
         .max_decoding_message_size(limits::REQUEST_BYTES_MAX);
@@ -104,7 +107,7 @@ pub async fn serve(doors: Doors, parts: GrpcParts, shutdown: CancellationToken) 
     let closing = CancellationToken::new();
     let answer = |listener: Listener, routes: Routes| {
         let manners = Manners { patience: listener.patience, age: connection_age };
-        let (service, closing) = (around(&auth, routes.prepare()), closing.clone());
+        let (service, closing) = (around(&auth, &rpcs, routes.prepare()), closing.clone());
         let ended = closing.clone();
         listener.serve(move |it| connection::serve(it, service.clone(), manners, closing.clone()), ended)
     };
@@ -129,7 +132,7 @@ pub async fn serve(doors: Doors, parts: GrpcParts, shutdown: CancellationToken) 
 }
 
 /// The layers, from the inside out.
-fn around(auth: &Auth, routes: Routes) -> impl Next {
+fn around(auth: &Auth, rpcs: &Rpcs, routes: Routes) -> impl Next {
     // Innermost: it mends what the generated services say themselves.
     let service = Around(Malformed).layer(routes);
     // Around all that asks an engine. Inside the deadline, which is longer: an outage is UNAVAILABLE, and says when to come
@@ -142,12 +145,12 @@ fn around(auth: &Auth, routes: Routes) -> impl Next {
     // Around all that can panic, and inside the log, which then has a code to write.
     let service = Around(CatchPanic).layer(service);
     // First the id and the log, so that whatever answers below bears the one and is in the other.
-    Around(Observe { clock: auth.clock.clone() }).layer(service)
+    Around(Observe { clock: auth.clock.clone(), rpcs: rpcs.clone() }).layer(service)
 }
 
 /// AdminService without a port, as the operator of this machine. Who holds this needs no credential.
 pub fn in_process(auth: &Arc<Auth>) -> InProcess {
-    let service = around(auth, Routes::new(admin_service(auth)).prepare());
+    let service = around(auth, &Rpcs::counted_by(&auth.metrics), Routes::new(admin_service(auth)).prepare());
     BoxCloneService::new(service.map_request(|mut request: http::Request<Body>| {
         request.extensions_mut().insert(callers::Operator);
         request
@@ -156,7 +159,8 @@ pub fn in_process(auth: &Arc<Auth>) -> InProcess {
 
 /// What a gateway asks, without a port: as a program on this machine, which proves itself like any other.
 pub fn for_gateway(auth: &Arc<Auth>) -> ForGateway {
-    let service = around(auth, Routes::new(auth_service(auth)).add_service(account_service(auth)).prepare());
+    let routes = Routes::new(auth_service(auth)).add_service(account_service(auth));
+    let service = around(auth, &Rpcs::counted_by(&auth.metrics), routes.prepare());
     let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), names: Arc::from([]) };
     BoxCloneSyncService::new(service.map_request(move |mut request: http::Request<Body>| {
         request.extensions_mut().insert(peer.clone());

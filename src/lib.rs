@@ -55,6 +55,9 @@ pub mod readiness;
 /// What is counted, for Prometheus.
 pub mod metrics;
 
+/// What a trace is made of.
+pub mod spans;
+
 /// Every setting, typed and judged before anything starts.
 pub mod config;
 

@@ -18,7 +18,7 @@ use crate::tls::{Protocol, ServerTls};
 use places::Places;
 
 pub use io::Io;
-pub use places::Limits;
+pub use places::{Connections, Limits};
 
 /// While the process has no descriptor left, asking again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -60,6 +60,7 @@ pub struct Listener {
     pub limits: Limits,
     pub patience: Patience,
     pub clock: Clock,
+    pub counts: Connections,
 }
 
 /// A connection that may speak.
@@ -81,8 +82,8 @@ impl Listener {
         let connections = TaskTracker::new();
         let cut = CancellationToken::new();
         let _cut_when_dropped = cut.clone().drop_guard();
-        let Self { socket, tls, protocol, limits, patience, clock } = self;
-        let places = Places::new(limits, clock);
+        let Self { socket, tls, protocol, limits, patience, clock, counts } = self;
+        let places = Places::new(limits, clock, counts);
         loop {
             let accepted = tokio::select! {
                 () = closing.cancelled() => break,
@@ -161,6 +162,7 @@ impl Listener {
             limits: Limits { connections: 100, per_address: 100 },
             patience: Patience::default(),
             clock: Clock::default(),
+            counts: Connections::default(),
         }
     }
 }

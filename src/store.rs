@@ -58,6 +58,7 @@ pub use bootstrap::BootstrapError;
 pub use clients::{ChangeClientError, ClientChange, CreateClientError, LimitsChange};
 pub use connect::{ConnectError, PostgresSettings, ServerFacts};
 pub use copy::{Copied, CopiedTable, CopyError, VaultValue, WithVault};
+pub use engine::StoreCounts;
 pub use failures::Failed;
 pub use feed::{FeedRead, Loaded};
 pub use identities::{AdmitError, Admitted, Arrival, Identity, IdentityAnswer, LinkError, UnlinkError};
@@ -88,6 +89,7 @@ pub struct Store {
     committed: watch::Sender<i64>,
     /// The connection on which everything was loaded last. Another one may lead to another server.
     followed: Arc<AtomicU64>,
+    counts: StoreCounts,
     engine: Engine,
     created: bool,
     schema_version: i64,
@@ -107,6 +109,20 @@ impl Store {
             Engine::Sqlite => None,
             Engine::Postgres { facts, .. } => Some(facts),
         }
+    }
+
+    /// What its statements took, on all its connections.
+    pub fn counts(&self) -> StoreCounts {
+        self.counts.clone()
+    }
+
+    /// Connections that are in use, that are free, and that there may be, beside those of the feed.
+    pub fn connections(&self) -> (usize, usize, usize) {
+        let pools: &[&Pool] = if self.writer.is_sqlite() { &[&self.writer, &self.reader] } else { &[&self.writer] };
+        pools
+            .iter()
+            .map(|pool| pool.size())
+            .fold((0, 0, 0), |sum, (size, idle, max)| (sum.0 + size.saturating_sub(idle), sum.1 + idle, sum.2 + max))
     }
 
     /// Whether opening it made it.

@@ -5,23 +5,27 @@
 mod lines;
 mod people;
 mod sink;
+mod traces;
 
 use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::filter::{FilterExt as _, ParseError, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::clock::Clock;
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, Telemetry};
+use crate::spans;
 use lines::{Format, Lines};
 use sink::Sink;
+use traces::Traces;
 
 /// Libraries whose debug lines tell about frames and pools, and drown ours.
 const TALKATIVE: [&str; 9] = ["axum", "h2", "hyper", "hyper_util", "mio", "sqlx", "tokio", "tonic", "tower"];
@@ -35,24 +39,50 @@ pub enum TelemetryError {
     Taken(#[from] TryInitError),
     #[error("the log has no thread: {0}")]
     Thread(#[from] io::Error),
+    #[error("telemetry: {why}")]
+    Traces { why: String },
 }
 
 /// The sink of this process, once it logs.
 static SINK: OnceLock<Sink> = OnceLock::new();
+/// Of its traces, if there are any.
+static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
+/// How long the end of the process waits for a collector.
+const TRACES_FAREWELL: Duration = Duration::from_secs(2);
 /// How long the end of the process waits for a reader of its log.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Sends the events of this process to standard error: pretty on a terminal, else one JSON object a line.
+/// Sends the events of this process to standard error: pretty on a terminal, else one JSON object a line; and its traces to
+/// whom `telemetry` names. To be called on a runtime.
 ///
 /// # Errors
-/// If the filter cannot be read, or the process logs somewhere already.
-pub fn init(log: &Log, is_terminal: bool) -> Result<(), TelemetryError> {
+/// If a setting cannot be used, or the process logs somewhere already.
+pub fn init(log: &Log, telemetry: &Telemetry, is_terminal: bool) -> Result<(), TelemetryError> {
     let sink = Sink::start(io::stderr())?;
-    subscriber(log, is_terminal, sink.clone())?.try_init()?;
+    let traces = Traces::start(telemetry)?;
+    let maker = traces.as_ref().map(|traces| traces.tracer.clone());
+    subscriber_with(log, is_terminal, sink.clone(), maker)?.try_init()?;
+    if let Some(Traces { provider, .. }) = traces {
+        PROVIDER.get_or_init(|| provider);
+    }
     std::panic::set_hook(Box::new(log_panic));
     sink.tell_of_losses()?;
     SINK.get_or_init(|| sink);
     Ok(())
+}
+
+/// Has all traces sent, before the process ends; nothing is traced from then on.
+pub fn end_traces() {
+    if let Some(provider) = PROVIDER.get()
+        && let Err(why) = provider.shutdown_with_timeout(TRACES_FAREWELL)
+    {
+        tracing::debug!(%why, "the last traces were not taken");
+    }
+}
+
+/// Spans that no collector took, since the start.
+pub fn lost_spans() -> u64 {
+    traces::lost()
 }
 
 /// Has what was logged written, before the process says something by another way, or ends.
@@ -75,18 +105,38 @@ pub fn subscriber<W>(log: &Log, is_terminal: bool, writer: W) -> Result<impl Sub
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    subscriber_with(log, is_terminal, writer, None)
+}
+
+fn subscriber_with<W>(
+    log: &Log,
+    is_terminal: bool,
+    writer: W,
+    tracer: Option<SdkTracer>,
+) -> Result<impl Subscriber + Send + Sync, TelemetryError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let pretty = Format::Pretty { colour: is_terminal };
     let format = match log.format {
         LogFormat::Auto if is_terminal => pretty,
         LogFormat::Pretty => pretty,
         LogFormat::Auto | LogFormat::Json => Format::Json,
     };
-    Ok(tracing_subscriber::registry().with(quiet(&log.filter)).with(EnvFilter::try_new(&log.filter)?).with(Lines::new(
-        format,
-        log.addresses,
-        writer,
-        Clock::default(),
-    )))
+    // Each has a filter of its own: what is traced does not hang on what is logged.
+    let lines = Lines::new(format, log.addresses, writer, Clock::default());
+    let lines = lines.with_filter(quiet(&log.filter).and(EnvFilter::try_new(&log.filter)?));
+    let exported = tracer.map(|tracer| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            // Times of waiting, places in the sources, threads and events are of no use to who reads a trace, and events might hold what a span must not.
+            .with_tracked_inactivity(false)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == spans::TARGET))
+    });
+    Ok(tracing_subscriber::registry().with(exported).with(lines))
 }
 
 /// Stands beside the filter: the talkative libraries keep to `info`, unless the filter names one.
@@ -97,7 +147,8 @@ fn quiet(filter: &str) -> Targets {
         })
     };
     let quiet = TALKATIVE.into_iter().filter(|library| !named(library)).map(|library| (library, LevelFilter::INFO));
-    Targets::new().with_default(LevelFilter::TRACE).with_targets(quiet)
+    // What is for traces alone would double the fields of lines that are within.
+    Targets::new().with_default(LevelFilter::TRACE).with_targets(quiet).with_target(spans::TARGET, LevelFilter::OFF)
 }
 
 /// Where, and not in which words: a panic's text may hold what a caller sent, or a secret that a library was given.

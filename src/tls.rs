@@ -109,6 +109,11 @@ impl ServerTls {
         Ok(is_news)
     }
 
+    /// When the certificate ends.
+    pub fn ends(&self) -> Option<Timestamp> {
+        files::ends(&self.loaded.load().certificate)
+    }
+
     /// When the certificate ends, if that is soon enough to worry.
     pub fn ends_soon(&self) -> Option<Timestamp> {
         files::ends_soon(&self.loaded.load().certificate, self.clock.now())

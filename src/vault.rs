@@ -13,6 +13,7 @@ pub mod challenges;
 pub mod codes;
 pub mod flows;
 pub mod links;
+pub mod observed;
 pub mod records;
 pub mod redis;
 pub mod seal;

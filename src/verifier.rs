@@ -40,6 +40,7 @@ use token::Unproven;
 use view::View;
 
 pub use assurance::{Assurance, Level};
+pub use cache::CacheCounts;
 pub use claims::Claims;
 pub use identity::{Bearer, Identity};
 pub use keys::{KeyFault, VerificationKey};
@@ -157,6 +158,15 @@ impl Verifier {
     /// How long the feed has not been fresh; the longest time before the first load.
     pub fn age(&self, now: Moment) -> Duration {
         self.view.load().as_ref().map_or(Duration::MAX, |view| view.age(now))
+    }
+
+    /// How often a signature was known already.
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.tokens.counts()
+    }
+
+    pub fn max_staleness(&self) -> Duration {
+        self.settings.max_staleness
     }
 
     /// How current an answer given now is.

@@ -11,7 +11,8 @@ use super::StartError;
 use crate::clock::Clock;
 use crate::config::{self, Config, Profile};
 use crate::grpc::Doors;
-use crate::listener::{Limits, Listener, Patience};
+use crate::listener::{Connections, Limits, Listener, Patience};
+use crate::metrics::{Counter, Family, Gauge, Labels, Metrics};
 use crate::tls::{Protocol, ServerTls};
 
 /// Descriptors that are none of a caller's: the database, its log, the runtime.
@@ -66,18 +67,48 @@ impl Ports {
         self.gateway.as_ref()?.local_addr().ok()
     }
 
-    pub(super) fn into_listeners(self, patience: Patience) -> Listeners {
+    pub(super) fn into_listeners(self, patience: Patience, metrics: &Metrics) -> Listeners {
         let Self { grpc, admin, operations, gateway, tls, limits, clock } = self;
-        let listener =
-            |socket, protocol| Listener { socket, tls: tls.clone(), protocol, limits, patience, clock: clock.clone() };
+        let counted = Counted::by(metrics);
+        let listener = |name, socket, protocol| {
+            let (tls, clock) = (tls.clone(), clock.clone());
+            Listener { socket, tls, protocol, limits, patience, clock, counts: counted.of(name) }
+        };
         let doors = Doors {
-            public: listener(grpc, Protocol::Grpc),
-            admin: admin.map(|socket| listener(socket, Protocol::Grpc)),
+            public: listener("grpc", grpc, Protocol::Grpc),
+            admin: admin.map(|socket| listener("admin", socket, Protocol::Grpc)),
         };
         Listeners {
             doors,
-            operations: listener(operations, Protocol::Operations),
-            gateway: gateway.map(|socket| listener(socket, Protocol::Operations)),
+            operations: listener("operations", operations, Protocol::Operations),
+            gateway: gateway.map(|socket| listener("gateway", socket, Protocol::Operations)),
+        }
+    }
+}
+
+/// The connections of all ports.
+struct Counted {
+    open: Family<Labels<1>, Gauge>,
+    refused: Family<Labels<1>, Counter>,
+}
+
+impl Counted {
+    fn by(metrics: &Metrics) -> Self {
+        let (open, refused) = (Family::default(), Family::default());
+        metrics.register("connections", "Open connections, by port", Family::clone(&open));
+        metrics.register(
+            "connections_refused",
+            "Connections that were closed at once because there were too many, by port",
+            Family::clone(&refused),
+        );
+        Self { open, refused }
+    }
+
+    fn of(&self, listener: &'static str) -> Connections {
+        let labels = [("listener", listener)];
+        Connections {
+            open: self.open.get_or_create(&labels).clone(),
+            refused: self.refused.get_or_create(&labels).clone(),
         }
     }
 }
@@ -103,7 +134,15 @@ impl GatewayPort {
 
     pub(super) fn into_listener(self, patience: Patience) -> Listener {
         let Self { socket, tls, limits, clock } = self;
-        Listener { socket, tls, protocol: Protocol::Operations, limits, patience, clock }
+        Listener {
+            socket,
+            tls,
+            protocol: Protocol::Operations,
+            limits,
+            patience,
+            clock,
+            counts: Connections::default(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{
-    StartError, clients, engines, first_start, hash_settings, internal, password_rules, providers, trusted,
+    StartError, clients, counts, engines, first_start, hash_settings, internal, password_rules, providers, trusted,
 };
 use crate::auth::audit::Audit;
 use crate::auth::feed::FeedTask;
@@ -22,8 +22,8 @@ use crate::metrics::Metrics;
 use crate::oauth::Providers;
 use crate::oauth::trusted::TrustedIssuers;
 use crate::store::Store;
-use crate::telemetry;
 use crate::vault::Vault;
+use crate::vault::observed::{Observed, VaultCounts};
 use crate::vault::records::Records;
 use crate::vault::sessions::Sessions;
 use crate::verifier::{CACHE_BYTES_DEFAULT, Settings, Verifier};
@@ -68,8 +68,14 @@ pub(super) async fn open(
     let providers = Providers::new(providers, clock)?;
     let trusted_issuers = TrustedIssuers::new(trusted::settings(&config.trusted_issuers)?, clock)?;
     let metrics = Metrics::new();
+    let vault_counts = VaultCounts::default();
+    let vault: Arc<dyn Vault> = Arc::new(Observed::new(vault, &vault_counts));
     let (audit, audit_task) = Audit::new(store.clone(), clock.clone(), metrics.clone());
-    told_when_asked(&metrics, &passwords, &audit);
+    counts::of_passwords(&metrics, &passwords);
+    counts::of_records(&metrics, &audit);
+    counts::of_verifier(&metrics, &verifier, &feed.counts(), clock);
+    counts::of_engines(&metrics, &store, vault_counts);
+    counts::of_keys(&metrics, &keyring, clock);
 
     background.spawn(feed_task.run(stop.clone()));
     background.spawn(store.clone().listen(stop.clone()));
@@ -108,17 +114,6 @@ pub(super) async fn open(
         replica: uuid::Uuid::now_v7(),
     };
     Ok((Arc::new(auth), master_key_created))
-}
-
-/// What others count for themselves.
-fn told_when_asked(metrics: &Metrics, passwords: &Passwords, audit: &Audit) {
-    let (running, waiting, refused) = (passwords.clone(), passwords.clone(), passwords.clone());
-    metrics.gauge("password_jobs_running", "Passwords that are hashed", move || running.jobs().0.into());
-    metrics.gauge("password_jobs_waiting", "Passwords that wait to be hashed", move || waiting.jobs().1.into());
-    metrics.counter("password_jobs_shed", "Passwords that found no place in time", move || refused.refused());
-    let audit = audit.clone();
-    metrics.counter("audit_events_lost", "Audit events that are in the log alone", move || audit.lost());
-    metrics.counter("log_lines_lost", "Lines of the log that nobody read in time", telemetry::lost_lines);
 }
 
 fn verifier(config: &Config, issuer: &str) -> Arc<Verifier> {

@@ -22,6 +22,7 @@ use crate::budget;
 use crate::clock::Clock;
 use crate::domain::change::{Change, Cursor, Revision};
 use crate::domain::time::Timestamp;
+use crate::metrics::{Counter, Histogram};
 use crate::store::{FeedRead, Loaded, Store};
 use crate::verifier::{VerificationKey, Verifier};
 
@@ -32,6 +33,17 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Feed {
     head: watch::Receiver<Revision>,
+    counts: FeedCounts,
+}
+
+/// What the feed brought, since the start. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct FeedCounts {
+    /// From a change's commit to when this replica judges by it.
+    pub delays: Histogram,
+    pub changes: Counter,
+    /// All was read anew.
+    pub reloads: Counter,
 }
 
 /// The task behind the handle.
@@ -47,9 +59,14 @@ pub struct FeedTask {
     head: watch::Sender<Revision>,
     cursor: Option<Cursor>,
     known: Known,
+    counts: FeedCounts,
 }
 
 impl Feed {
+    pub fn counts(&self) -> FeedCounts {
+        self.counts.clone()
+    }
+
     /// Waits until the task, which every commit wakes, has seen `revision`.
     pub async fn catch_up(&self, revision: Revision) {
         let mut head = self.head.clone();
@@ -71,9 +88,11 @@ impl FeedTask {
         poll_interval: Duration,
     ) -> (Feed, Self) {
         let (head, seen) = watch::channel(Revision { id: -1, at: Timestamp::default() });
-        let feed = Feed { head: seen };
+        let counts = FeedCounts::default();
+        let feed = Feed { head: seen, counts: counts.clone() };
         let (committed, known) = (store.committed(), Known::default());
-        (feed, Self { store, verifier, keyring, clients, clock, poll_interval, committed, head, cursor: None, known })
+        let cursor = None;
+        (feed, Self { store, verifier, keyring, clients, clock, poll_interval, committed, head, cursor, known, counts })
     }
 
     /// Loads everything once. The process is not ready before this succeeded.
@@ -95,6 +114,7 @@ impl FeedTask {
             }
         }
         self.known.learn_all(&loaded.changes, loaded.now, asked_at);
+        self.counts.reloads.inc();
         self.advance(loaded.cursor, loaded.now);
         Ok(())
     }
@@ -138,16 +158,21 @@ impl FeedTask {
                 self.load().await
             }
             FeedRead::Reload => self.load().await,
-            FeedRead::Changes(Loaded { cursor, now, changes }) if changes.is_empty() => {
+            FeedRead::Changes(Loaded { cursor, now, changes, .. }) if changes.is_empty() => {
                 self.verifier.fresh(cursor, now, asked_at);
                 self.advance(cursor, now);
                 Ok(())
             }
-            FeedRead::Changes(Loaded { cursor, now, changes }) => {
+            FeedRead::Changes(Loaded { cursor, now, changes, written }) => {
                 self.learn_clients(&changes);
                 let keys = self.open_keys(&changes)?;
                 self.verifier.apply(cursor, now, &changes, keys, asked_at)?;
                 self.known.learn(&changes, asked_at);
+                let since_asked = self.clock.moment().since(asked_at);
+                for at in written {
+                    self.counts.changes.inc();
+                    self.counts.delays.observe(now.since(at) + since_asked);
+                }
                 self.advance(cursor, now);
                 Ok(())
             }

@@ -101,6 +101,11 @@ impl Keyring {
         })
     }
 
+    /// Where each key that is known is in its life.
+    pub fn states(&self, now: Timestamp) -> Vec<KeyState> {
+        states(&plans(&self.keys()), now)
+    }
+
     /// The rows behind the keys.
     pub fn stored(&self) -> Vec<StoredKey> {
         self.keys().iter().map(|key| key.stored.clone()).collect()

@@ -24,10 +24,13 @@ use argon2::{Block, KeyId, Params, ParamsBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::auth::pepper::Peppers;
 use crate::budget;
 use crate::domain::password::Password;
+use crate::metrics::Histogram;
+use crate::spans;
 use argon::Argon;
 pub use foreign::{ForeignHash, ForeignHashError};
 use level::Level;
@@ -115,6 +118,7 @@ struct Job {
     task: Task,
     /// When its caller has no patience left.
     until: Instant,
+    sent: Instant,
     reply: oneshot::Sender<Result<Done, HashError>>,
 }
 
@@ -132,6 +136,9 @@ struct Load {
     refused: AtomicU64,
     /// What one takes, of late.
     micros: AtomicU64,
+    /// How long each waited, and took.
+    waits: Histogram,
+    hashes: Histogram,
 }
 
 impl Load {
@@ -142,6 +149,7 @@ impl Load {
     }
 
     fn took(&self, time: Duration) {
+        self.hashes.observe(time);
         let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let before = self.micros.load(Ordering::Relaxed);
         let mean = if before == 0 { time } else { before - before / NEWEST + time / NEWEST };
@@ -170,6 +178,8 @@ impl Passwords {
             running: AtomicU32::new(0),
             refused: AtomicU64::new(0),
             micros: AtomicU64::new(0),
+            waits: Histogram::default(),
+            hashes: Histogram::default(),
         });
         for number in 0..settings.threads.get() {
             let (queue, load) = (Arc::clone(&queue), Arc::clone(&load));
@@ -255,6 +265,16 @@ impl Passwords {
         self.load.refused.load(Ordering::Relaxed)
     }
 
+    /// Threads that only hash.
+    pub fn threads(&self) -> u32 {
+        self.load.threads
+    }
+
+    /// How long jobs waited for their turn, and how long they took.
+    pub fn durations(&self) -> (Histogram, Histogram) {
+        (self.load.waits.clone(), self.load.hashes.clone())
+    }
+
     /// Somebody was brought over.
     pub fn schemes_may_have_changed(&self) {
         self.level.changed.notify_one();
@@ -277,7 +297,8 @@ impl Passwords {
         let (reply, answer) = oneshot::channel();
         // Before it can be taken out again.
         self.load.waiting.fetch_add(1, Ordering::Relaxed);
-        let sent = self.jobs.try_send(Job { task, until: Instant::now() + PATIENCE, reply });
+        let now = Instant::now();
+        let sent = self.jobs.try_send(Job { task, until: now + PATIENCE, sent: now, reply });
         if let Err(refused) = sent {
             self.load.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(match refused {
@@ -285,7 +306,7 @@ impl Passwords {
                 TrySendError::Disconnected(_) => HashError::Failed("the hashing threads have ended".into()),
             });
         }
-        budget::apart(answer).await.map_err(failed)?
+        budget::apart(answer).instrument(spans::hashing()).await.map_err(failed)?
     }
 }
 
@@ -303,12 +324,13 @@ fn work(queue: &Mutex<Receiver<Job>>, params: &Params, peppers: &Peppers, load: 
     let mut memory = Vec::new();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { task, until, reply }) = job else { return };
+        let Ok(Job { task, until, sent, reply }) = job else { return };
         load.waiting.fetch_sub(1, Ordering::Relaxed);
         if reply.is_closed() {
             continue;
         }
         let began = Instant::now();
+        load.waits.observe(began.saturating_duration_since(sent));
         if began > until {
             drop(reply.send(Err(load.shed())));
             continue;

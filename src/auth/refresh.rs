@@ -16,6 +16,7 @@ use crate::domain::session::{
 };
 use crate::domain::standing::{End, EndCause, Owner, Standing};
 use crate::domain::time::Timestamp;
+use crate::metrics::SessionEvent;
 use crate::vault::sessions::{Found, Stored};
 
 /// How often a lost race is run again.
@@ -40,6 +41,26 @@ impl Auth {
     /// Trades a refresh token for the next pair. Needs `postern:auth:refresh` of the client.
     pub async fn refresh(&self, call: &Call, refresh: Refresh) -> Result<Refreshed, AuthError> {
         self.demand(call, &needs::REFRESH)?;
+        let outcome = self.trade(call, refresh).await;
+        match &outcome {
+            Ok(refreshed) => self.metrics.session(match refreshed.kind {
+                AnswerKind::Advanced => SessionEvent::Advanced,
+                AnswerKind::Repeated => SessionEvent::Repeated,
+                AnswerKind::Healed => SessionEvent::Healed,
+                AnswerKind::Late => SessionEvent::Late,
+                AnswerKind::Held => SessionEvent::Held,
+            }),
+            Err(AuthError::SessionReused(_)) => self.metrics.session(SessionEvent::Reused),
+            Err(AuthError::SessionEnded(_) | AuthError::RefreshTokenInvalid) => {
+                self.metrics.session(SessionEvent::Refused);
+            }
+            // The rest says nothing of the session.
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    async fn trade(&self, call: &Call, refresh: Refresh) -> Result<Refreshed, AuthError> {
         let (presented, key) = self.open_refresh_token(&refresh.token).map_err(|why| {
             let address = refresh.device.as_ref().map(|device| device.ip_address.as_str());
             let from = address.filter(|address| !address.is_empty()).unwrap_or(call.client.id.as_str());

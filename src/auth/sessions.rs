@@ -15,6 +15,7 @@ use crate::domain::change::{EndedSession, Revision};
 use crate::domain::id::{PrincipalId, SessionId, UserId};
 use crate::domain::session::{ISSUED_LEEWAY, Session};
 use crate::domain::standing::{End, EndCause, Standing};
+use crate::metrics::SessionEvent;
 use crate::store::EndAllError;
 use crate::vault::VaultError;
 use crate::vault::sessions::Found;
@@ -217,6 +218,7 @@ impl Auth {
         match self.store.end_all(user, cause, keep, &event).await {
             Ok(Some(revision)) => {
                 crate::auth::audit::log(&event);
+                self.metrics.sessions(SessionEvent::Revoked, count as u64);
                 Ok(Revoked { count, revision: self.seen(revision).await })
             }
             Ok(None) => self.nothing_ended().await,
@@ -263,7 +265,8 @@ impl Auth {
         event.session = Some(first.id);
         event.detail = details(end.cause, "");
         event.detail.push(("count", sessions.len().to_string()));
-        let (_count, revision) = self.store.end_sessions(&ended, &event).await?;
+        let (count, revision) = self.store.end_sessions(&ended, &event).await?;
+        self.metrics.sessions(SessionEvent::Revoked, count as u64);
         crate::auth::audit::log(&event);
         for session in sessions {
             self.forget(session).await;
@@ -287,6 +290,7 @@ impl Auth {
         let (newly, revision) = self.store.end_session(&ended, &event).await?;
         if newly {
             crate::auth::audit::log(&event);
+            self.metrics.session(SessionEvent::Revoked);
         }
         self.remove(ended.user, ended.session).await;
         Ok(Revoked { count: usize::from(newly), revision: self.seen(revision).await })

@@ -11,6 +11,7 @@ use crate::domain::identity::IdentityKey;
 use crate::domain::session::{Device, Seed, Session, TokenScope};
 use crate::domain::standing::{End, EndCause, Fence, Owner};
 use crate::domain::time::Timestamp;
+use crate::metrics::SessionEvent;
 
 /// A person who has proven who they are, as the store knew them in that moment.
 pub(super) struct Proven {
@@ -126,6 +127,7 @@ impl Auth {
         event.ip_address.clone_from(&session.device.ip_address);
         event.detail = vec![("method", session.method.clone())];
         self.audit.record(event);
+        self.metrics.session(SessionEvent::Opened);
         Ok((tokens, subject))
     }
 

@@ -41,14 +41,39 @@ impl Auth {
         }
         let judgement = self.verifier.judge(&question, self.clock.moment())?;
         let decision_id = match &judgement.outcome {
-            Outcome::Allow { .. } => None,
-            _refused => {
+            Outcome::Allow { .. } => {
+                self.metrics.allowed();
+                None
+            }
+            refused => {
+                self.metrics.refused(decision(refused), reason(refused));
                 let id = Uuid::now_v7();
                 self.audit.record(refusal(call, &judgement, id, self.clock.now()));
                 Some(id)
             }
         };
         Ok(Decided { judgement, decision_id })
+    }
+}
+
+/// As the contract has it, here and below.
+const fn decision(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Allow { .. } => "ALLOW",
+        Outcome::Deny { .. } => "DENY",
+        Outcome::StepUp { .. } => "STEP_UP",
+        Outcome::Unauthenticated(_) => "UNAUTHENTICATED",
+    }
+}
+
+const fn reason(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Allow { .. } => "",
+        Outcome::Deny { .. } => "PERMISSION_MISSING",
+        Outcome::StepUp { .. } => "ASSURANCE_TOO_LOW",
+        Outcome::Unauthenticated(TokenFault::Expired) => "TOKEN_EXPIRED",
+        Outcome::Unauthenticated(TokenFault::Revoked) => "TOKEN_REVOKED",
+        Outcome::Unauthenticated(TokenFault::Invalid(_)) => "TOKEN_INVALID",
     }
 }
 
@@ -59,13 +84,7 @@ fn refusal(call: &Call, judgement: &Judgement, id: Uuid, now: Timestamp) -> Audi
         refusal.actor = Some(PrincipalId::User(identity.user()));
         refusal.session = Some(identity.session());
     }
-    refusal.reason = Some(match &judgement.outcome {
-        Outcome::Allow { .. } | Outcome::Deny { .. } => "PERMISSION_MISSING",
-        Outcome::StepUp { .. } => "ASSURANCE_TOO_LOW",
-        Outcome::Unauthenticated(TokenFault::Expired) => "TOKEN_EXPIRED",
-        Outcome::Unauthenticated(TokenFault::Revoked) => "TOKEN_REVOKED",
-        Outcome::Unauthenticated(TokenFault::Invalid(_)) => "TOKEN_INVALID",
-    });
+    refusal.reason = Some(reason(&judgement.outcome));
     match &judgement.outcome {
         Outcome::Deny { missing } => {
             refusal.detail.push(("permission", missing.permission.as_str().to_owned()));

@@ -28,6 +28,7 @@ pub(super) async fn run(args: ServeArgs) -> Exit {
         output.say(&text).unwrap_or_default();
     };
     let served = Box::pin(gateway::serve(config, started)).await;
+    telemetry::end_traces();
     telemetry::flush();
     match served {
         Ok(()) => Exit::Done,

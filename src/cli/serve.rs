@@ -34,6 +34,7 @@ pub(super) async fn run(args: ServeArgs) -> Exit {
         output.say(&text).unwrap_or_default();
     };
     let served = Box::pin(app::serve(config, first_password, started)).await;
+    telemetry::end_traces();
     telemetry::flush();
     match served {
         Ok(()) => Exit::Done,
@@ -44,7 +45,8 @@ pub(super) async fn run(args: ServeArgs) -> Exit {
 /// Opens the log, and tells there what the operator should know.
 pub(super) fn begin(loaded: Loaded) -> Result<Config, Failure> {
     let Loaded { config, warnings, .. } = loaded;
-    telemetry::init(&config.log, io::stderr().is_terminal()).map_err(|error| Failure::local(error.to_string()))?;
+    telemetry::init(&config.log, &config.telemetry, io::stderr().is_terminal())
+        .map_err(|error| Failure::local(error.to_string()))?;
     for warning in warnings {
         let config::Fault { source, key, wrong, right } = warning;
         tracing::warn!(%source, key, right, "{wrong}");

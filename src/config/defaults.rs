@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Accounts, Audit, Config, Feed, Gateway, Issuer, Keys, Limits, Listen, Log, LogAddresses, LogFormat, Passwords,
-    Profile, Refresh, SecretSource, Sessions, Store, Tokens, Vault, WhenStale, read, surroundings,
+    Profile, Refresh, SecretSource, Sessions, Store, Telemetry, Tokens, Vault, WhenStale, read, surroundings,
 };
 use crate::domain::key::Algorithm;
 use crate::domain::rate::{Quota, Quotas};
@@ -102,6 +102,7 @@ impl Config {
                 connection_age: Duration::from_mins(30),
                 tries: TRIES,
             },
+            telemetry: Telemetry { endpoint: None, ca: None, sample_one_in: 10, service_name: "postern".to_owned() },
             log: Log { format: LogFormat::Auto, filter: "info".to_owned(), addresses: LogAddresses::Truncated },
         }
     }

@@ -8,6 +8,7 @@ mod keys;
 mod log;
 mod providers;
 mod store;
+mod telemetry;
 mod tries;
 mod trusted;
 mod vault;
@@ -82,6 +83,7 @@ pub(super) fn config(root: &mut Section<'_>) -> Config {
     root.section("feed", |section| feed(section, &mut config.feed));
     root.section("limits", |section| limits(section, &mut config.limits));
     root.section("log", |section| log::read(section, &mut config.log));
+    root.section("telemetry", |section| telemetry::read(section, &mut config.telemetry));
     config.clients = clients::read(root, &config.sessions);
     root.section("gateway", |section| gateway::read(section, profile, &mut config.gateway));
     root.section("accounts", |section| providers::accounts(section, &mut config.accounts));

@@ -154,9 +154,19 @@ fn a_typo_is_told_with_what_was_meant() {
     insta::assert_snapshot!(case("").env("POSTERN____", "x").fault(), @"POSTERN____  .  unknown key  remove it");
     insta::assert_snapshot!(case("").flag("listen.grcp", "127.0.0.1:1").fault(), @"command line  listen.grcp  unknown key  did you mean listen.grpc?");
     insta::assert_snapshot!(case("[[gadgets]]\nid = 'google'").fault(), @"postern.toml:1  gadgets  unknown key  remove it");
-    insta::assert_snapshot!(case("[telemetry]").fault(), @"postern.toml:1  telemetry  unknown key  remove it");
     insta::assert_snapshot!(case("\"a\\u001b[2J\" = 1").fault(), @r"postern.toml:1  a\u{1b}[2J  unknown key  remove it");
     insta::assert_snapshot!(case("").flag(&"a.".repeat(20), "x").fault(), @"command line  a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.  unknown key  too deep for any key");
+}
+
+#[test]
+fn a_collector_is_an_origin() {
+    let config = case("telemetry = { endpoint = 'https://otlp.example.com:4317', sample_one_in = 1 }").config();
+    assert_eq!(config.telemetry.endpoint.as_deref(), Some("https://otlp.example.com:4317"));
+    assert_eq!(config.telemetry.sample_one_in, 1);
+    insta::assert_snapshot!(case("telemetry.endpoint = 'localhost:4317'").fault(), @r#"postern.toml:1  telemetry.endpoint  "localhost:4317" does not start with https:// or http://  "http://127.0.0.1:4317""#);
+    insta::assert_snapshot!(case("telemetry.endpoint = 'http://a:4317/v1/traces'").fault(), @r#"postern.toml:1  telemetry.endpoint  "http://a:4317/v1/traces" has a path  "http://127.0.0.1:4317""#);
+    insta::assert_snapshot!(case("telemetry.sample_one_in = 0").fault(), @"postern.toml:1  telemetry.sample_one_in  0 is out of bounds  1 to 1000000");
+    insta::assert_snapshot!(case("telemetry.service_name = 'my shop'").fault(), @r#"postern.toml:1  telemetry.service_name  "my shop" is no such name  "postern""#);
 }
 
 #[test]
@@ -382,6 +392,9 @@ fn the_example_shows_the_defaults() {
     assert!(config.providers.len() == 1 && config.accounts.roles.len() == 1);
     assert!(config.gateway.url.is_some() && config.gateway.clients.len() == 1);
     defaults.gateway = config.gateway.clone();
+    assert!(config.telemetry.endpoint.is_some() && config.telemetry.ca.is_some());
+    defaults.telemetry =
+        Telemetry { sample_one_in: 10, service_name: "postern".to_owned(), ..config.telemetry.clone() };
     assert_eq!(config.trusted_issuers.len(), 1);
     defaults.trusted_issuers.clone_from(&config.trusted_issuers);
     (defaults.providers, defaults.accounts) = (config.providers.clone(), config.accounts.clone());

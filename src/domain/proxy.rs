@@ -25,6 +25,12 @@ impl TrustedProxies {
         Self(blocks)
     }
 
+    /// Whether a request that came from `peer` was passed on by one of them.
+    pub fn hold(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.0.iter().any(|block| block.holds(peer))
+    }
+
     /// The client of a request that came from `peer`, with these lines of `X-Forwarded-For`. From the right, the first address
     /// that is not a proxy's: what stands to its left, it may have written itself. An entry that is no address ends the
     /// search, and the last one before it counts.
@@ -32,7 +38,7 @@ impl TrustedProxies {
         let mut client = peer.to_canonical();
         let entries = forwarded.rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
         for entry in entries {
-            if !self.0.iter().any(|block| block.holds(client)) {
+            if !self.hold(client) {
                 break;
             }
             let Some(before) = address(entry) else { break };

@@ -70,9 +70,13 @@ impl Health {
 
     async fn follow_engines(&self, auth: &Auth) {
         loop {
-            let asked = async { auth.store.ping().await.is_ok() && auth.vault.ping().await.is_ok() };
-            let answered = tokio::time::timeout(PING_TIMEOUT, asked).await;
-            self.set(LOGIN, answered.unwrap_or(false)).await;
+            let store =
+                async { tokio::time::timeout(PING_TIMEOUT, auth.store.ping()).await.is_ok_and(|it| it.is_ok()) };
+            let vault =
+                async { tokio::time::timeout(PING_TIMEOUT, auth.vault.ping()).await.is_ok_and(|it| it.is_ok()) };
+            let (store, vault) = tokio::join!(store, vault);
+            auth.metrics.engines(store, vault);
+            self.set(LOGIN, store && vault).await;
             tokio::time::sleep(PING_INTERVAL).await;
         }
     }

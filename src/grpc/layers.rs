@@ -12,16 +12,19 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::budget;
 use crate::clock::Clock;
 use crate::domain::id::ClientId;
 use crate::domain::time::Moment;
+use crate::grpc::rpcs::Rpcs;
 use crate::grpc::status;
 use crate::proto::account::v1::account_service_server::SERVICE_NAME as ACCOUNT_SERVICE;
 use crate::proto::admin::v1::admin_service_server::SERVICE_NAME as ADMIN_SERVICE;
 use crate::proto::auth::v1::auth_service_server::SERVICE_NAME as AUTH_SERVICE;
+use crate::spans;
 
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_LEN_MAX: usize = 64;
@@ -51,10 +54,11 @@ impl Trace {
     }
 }
 
-/// Gives every call its id, in the span, the request and the answer, and writes one line when it ends.
+/// Gives every call its id, in the span, the request and the answer; and when it ends, writes one line and counts it.
 #[derive(Clone, Debug)]
 pub struct Observe {
     pub clock: Clock,
+    pub rpcs: Rpcs,
 }
 
 impl Middle for Observe {
@@ -63,20 +67,32 @@ impl Middle for Observe {
         let path = request.uri().path().trim_start_matches('/');
         let method = path.get(..path.floor_char_boundary(PATH_BYTES_MAX)).unwrap_or_default().to_owned();
         // An error's span whatever the filter is: a line without the id is of no use to whoever has the answer.
-        let span = tracing::error_span!("rpc", request_id = &*trace.request_id);
+        let span = tracing::error_span!("rpc", request_id = &*trace.request_id, trace_id = Empty);
+        let exported = {
+            let named = self.rpcs.named(&method);
+            named.counts.begun();
+            spans::rpc(named.service, named.method, &trace.request_id)
+        };
+        spans::adopt(&exported, request.headers());
+        if let Some(id) = spans::trace_id(&exported, request.headers()) {
+            span.record("trace_id", id);
+        }
         request.extensions_mut().insert(trace.clone());
         let id = HeaderValue::from_str(&trace.request_id);
         let started = self.clock.moment();
-        let mut line = AccessLine { method, trace, started, clock: self.clock, code: Code::Cancelled };
+        let Self { clock, rpcs } = self;
+        let code = Code::Cancelled;
+        let mut line = AccessLine { method, trace, started, clock, rpcs, exported: exported.clone(), code };
         async move {
             let Ok(mut response) = next.call(request).await;
-            line.code = code(&response);
+            line.code = self::code(&response);
             if let Ok(id) = id {
                 response.headers_mut().insert(REQUEST_ID, id);
             }
             drop(line);
             response
         }
+        .instrument(exported)
         .instrument(span)
         .await
     }
@@ -88,12 +104,17 @@ struct AccessLine {
     trace: Trace,
     started: Moment,
     clock: Clock,
+    rpcs: Rpcs,
+    exported: Span,
     code: Code,
 }
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
-        let micros = self.clock.moment().since(self.started).as_micros();
+        let took = self.clock.moment().since(self.started);
+        self.rpcs.named(&self.method).counts.ended(name(self.code), took);
+        spans::rpc_ended(&self.exported, self.code.into(), is_ours(self.code));
+        let micros = took.as_micros();
         // To the microsecond; what stands behind it is noise.
         let duration_ms = f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
         let client = self.trace.client.get().map(ClientId::as_str);
@@ -105,6 +126,19 @@ impl Drop for AccessLine {
             tracing::info!(method, code, duration_ms, client, "answered");
         }
     }
+}
+
+/// Whether a code speaks of a fault of the server, as OpenTelemetry has it for servers.
+fn is_ours(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 fn is_frequent(method: &str) -> bool {

@@ -36,6 +36,7 @@ use hyper::body::{Body, Bytes};
 use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::connection::{Bounds, converse};
 use crate::clock::Clock;
@@ -43,6 +44,8 @@ use crate::domain::client::DEVELOPMENT_ID;
 use crate::domain::id::ClientId;
 use crate::domain::proxy::TrustedProxies;
 use crate::listener::Listener;
+use crate::metrics::{Counter, Family, Labels};
+use crate::spans;
 use answer::{Answer, Armour};
 use parameters::Parameters;
 use refusal::Refusal;
@@ -57,6 +60,8 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const BODY_BYTES_MAX: usize = 16 * 1024;
 const CONNECTION_AGE: Duration = Duration::from_mins(10);
+/// For the log and what is counted: what strangers make up must not get there.
+const NO_ROUTE: &str = "other";
 /// For answers that were begun when the end came.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -97,6 +102,7 @@ pub struct Gateway {
     clock: Clock,
     armour: Armour,
     well_known: WellKnown,
+    requests: Family<Labels<2>, Counter>,
 }
 
 /// A request, as far as it was read.
@@ -114,7 +120,12 @@ struct Asked {
 impl Gateway {
     pub fn new(settings: GatewaySettings, upstream: Upstream, clock: Clock) -> Self {
         let armour = Armour::new(&settings.url);
-        Self { settings, upstream, clock, armour, well_known: WellKnown::default() }
+        Self { settings, upstream, clock, armour, well_known: WellKnown::default(), requests: Family::default() }
+    }
+
+    /// Requests that were answered, by route and class of status.
+    pub fn requests(&self) -> Family<Labels<2>, Counter> {
+        self.requests.clone()
     }
 
     /// Answers browsers until `shutdown`, and then finishes what was begun.
@@ -144,10 +155,18 @@ impl Gateway {
     {
         let request_id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         // An error's span whatever the filter is, as around the RPCs, which bear the same id.
-        let span = tracing::error_span!("http", request_id = &*request_id);
+        let span = tracing::error_span!("http", request_id = &*request_id, trace_id = Empty);
         let route = Route::of(request.uri().path());
-        let template = route.as_ref().map_or("", Route::template);
+        let template = route.as_ref().map_or(NO_ROUTE, Route::template);
         let method = request.method().clone();
+        let exported = spans::page(&method, template, &request_id);
+        // What a browser says of a trace, anybody may have made up; a proxy of our own begins them.
+        if self.settings.proxies.hold(peer) {
+            spans::adopt(&exported, request.headers());
+        }
+        if let Some(id) = spans::trace_id(&exported, &HeaderMap::new()) {
+            span.record("trace_id", id);
+        }
         let forwarded = request.headers().get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
         let peer = self.settings.proxies.client(peer, forwarded);
         let (language, is_program) = (Language::of(request.headers()), is_program(request.headers(), route.as_ref()));
@@ -167,10 +186,13 @@ impl Gateway {
                 }
             }
             self.armour.put_on(&mut answer, &request_id);
-            tracing::debug!(%method, route = template, status = answer.status().as_u16(), "answered");
+            let status = answer.status().as_u16();
+            tracing::debug!(%method, route = template, status, "answered");
+            self.requests.get_or_create(&[("route", template), ("status", class(status))]).inc();
+            spans::http_ended(&exported, status);
             answer
         };
-        answered.instrument(span).await
+        answered.instrument(exported.clone()).instrument(span).await
     }
 
     /// Of routes that cookies answer for: which page may read what is answered (Fetch Standard, section 3.3).
@@ -276,6 +298,16 @@ impl Asked {
 impl From<parameters::Malformed> for Refusal {
     fn from(_: parameters::Malformed) -> Self {
         Self::malformed()
+    }
+}
+
+/// RFC 9110, section 15.
+const fn class(status: u16) -> &'static str {
+    match status {
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
     }
 }
 

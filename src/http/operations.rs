@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Shared;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::routing::get;
 use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Bounds, converse};
 use crate::listener::Listener;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{Format, Metrics};
 use crate::readiness::{Readiness, State};
 
 /// How long an open connection may hold up the end.
@@ -44,7 +44,14 @@ fn routes(readiness: Arc<Readiness>, metrics: Metrics) -> Router {
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))
         .with_state(readiness)
-        .route("/metrics", get(|| async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()) }))
+        .route("/metrics", get(|headers: HeaderMap| async move { told(&metrics, &headers) }))
+}
+
+/// In the form that the scraper knows.
+fn told(metrics: &Metrics, headers: &HeaderMap) -> ([(HeaderName, &'static str); 1], String) {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
+    ([(CONTENT_TYPE, format.content_type())], metrics.text(format))
 }
 
 async fn readyz(Shared(readiness): Shared<Arc<Readiness>>) -> (StatusCode, &'static str) {

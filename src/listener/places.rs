@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::domain::rate::network;
 use crate::domain::time::Moment;
+use crate::metrics::{Counter, Gauge};
 
 /// A flood must not flood the log.
 const TELL_INTERVAL: Duration = Duration::from_secs(30);
@@ -20,6 +21,13 @@ pub struct Limits {
     pub per_address: usize,
 }
 
+/// How many there are, and how many were not let in since the start. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    pub open: Gauge,
+    pub refused: Counter,
+}
+
 /// Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub(super) struct Places(Arc<Shared>);
@@ -27,6 +35,7 @@ pub(super) struct Places(Arc<Shared>);
 struct Shared {
     limits: Limits,
     clock: Clock,
+    counts: Connections,
     state: Mutex<State>,
 }
 
@@ -46,8 +55,8 @@ pub(super) struct Place {
 }
 
 impl Places {
-    pub(super) fn new(limits: Limits, clock: Clock) -> Self {
-        Self(Arc::new(Shared { limits, clock, state: Mutex::default() }))
+    pub(super) fn new(limits: Limits, clock: Clock, counts: Connections) -> Self {
+        Self(Arc::new(Shared { limits, clock, counts, state: Mutex::default() }))
     }
 
     /// `None` if there is none left, for this peer or at all.
@@ -57,6 +66,7 @@ impl Places {
         let of_peer = state.by_peer.get(&peer).copied().unwrap_or_default();
         if state.taken >= limits.connections || of_peer >= limits.per_address {
             state.refused += 1;
+            self.0.counts.refused.inc();
             if let Some(refused) = state.tell(&self.0.clock) {
                 let (open, of_peer) = (state.taken, of_peer);
                 tracing::warn!(refused, open, of_peer, %peer, "connections were refused: more than [limits] allows");
@@ -65,6 +75,7 @@ impl Places {
         }
         state.taken += 1;
         state.by_peer.insert(peer, of_peer + 1);
+        self.0.counts.open.inc();
         drop(state);
         Some(Place { places: self.clone(), peer })
     }
@@ -73,6 +84,7 @@ impl Places {
     pub(super) fn cannot_accept(&self, why: &io::Error) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.refused += 1;
+        self.0.counts.refused.inc();
         if let Some(refused) = state.tell(&self.0.clock) {
             tracing::error!(refused, open = state.taken, %why, "connections cannot be accepted");
         }
@@ -95,6 +107,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.places.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.taken -= 1;
+        self.places.0.counts.open.dec();
         // An address that is gone must not stay in memory: there are more of them than connections.
         if let Some(of_peer) = state.by_peer.get_mut(&self.peer) {
             *of_peer -= 1;
@@ -110,7 +123,7 @@ mod tests {
     use super::*;
 
     fn places(connections: usize, per_address: usize) -> Places {
-        Places::new(Limits { connections, per_address }, Clock::default())
+        Places::new(Limits { connections, per_address }, Clock::default(), Connections::default())
     }
 
     fn address(text: &str) -> IpAddr {

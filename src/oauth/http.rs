@@ -12,10 +12,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::Instrument as _;
 use url::Url;
 
 use super::address::{OutOfReach, Reach, Resolver};
 use super::{Absence, ProviderFault, Rejection};
+use crate::spans;
 use crate::tls::{ClientTlsError, client_config};
 
 /// Of an answer with tokens or a profile.
@@ -122,11 +124,16 @@ impl Http {
         self.reach.judge(url).map_err(|OutOfReach| Absence::Address.now())?;
         request.headers_mut().insert(USER_AGENT, NAME);
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let span = spans::ask_provider(request.method(), url.host_str().unwrap_or_default());
         let call = async {
             let response = self.client.request(request).await.map_err(|why| absence_of(&why).now())?;
+            spans::http_ended(&span, response.status().as_u16());
             read(response, expected).await
         };
-        tokio::time::timeout(self.call_time, call).await.map_err(|_elapsed| Absence::Timeout.now())?
+        let answer = tokio::time::timeout(self.call_time, call.instrument(span.clone())).await;
+        let answer = answer.map_err(|_elapsed| Absence::Timeout.now()).flatten();
+        spans::failed_if(&span, matches!(answer, Err(ProviderFault::Unavailable { .. })));
+        answer
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::store::engine::{Manager, Pool};
+use crate::store::engine::{Manager, Pool, StoreCounts};
 use crate::store::migrations::{self, Schema};
 use crate::store::tables::TABLES;
 use crate::store::{Engine, Store};
@@ -138,15 +138,17 @@ impl Store {
             let (found, needed) = (facts.schema, facts.newest_schema);
             return Err(ConnectError::NotMigrated { server: facts.server, found, needed });
         }
+        let counts = StoreCounts::default();
         let pool = |size| {
             let manager = Manager::new(options(settings)?, !settings.pooler);
-            Pool::postgres(manager, size).map_err(|why| ConnectError::Url { wrong: why.to_string() })
+            Pool::postgres(manager, size, &counts).map_err(|why| ConnectError::Url { wrong: why.to_string() })
         };
         let pool_size = pool(settings.pool_size.max(1))?;
         Ok(Self {
             writer: pool_size.clone(),
             reader: pool_size,
             follower: pool(1)?,
+            counts,
             clock,
             committed: watch::Sender::new(0),
             followed: std::sync::Arc::default(),

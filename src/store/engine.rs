@@ -4,9 +4,11 @@
 //! of a connection whose caller went away. A value is a UUID, text, a 64-bit number, a truth or bytes, and nothing else, so
 //! that a column means the same in both.
 
+mod counts;
 mod lease;
 mod value;
 
+pub use counts::StoreCounts;
 pub(super) use lease::Manager;
 pub(super) use value::Value;
 
@@ -21,6 +23,10 @@ use tokio::time::timeout_at;
 use crate::store::engine::lease::{Lease, PostgresPool};
 use crate::store::engine::value::{to_postgres, to_sqlite};
 
+const SQLITE: &str = "sqlite";
+const POSTGRES: &str = "postgresql";
+
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Whatever the server's default is, what was acknowledged is on disk, and on the synchronous standby if there is one. A lock
 /// that somebody holds for longer than this is an outage, and a transaction that we have lost sight of must not hold up
 /// those of others. All of it in one round trip, and for this transaction alone, since a pooler hands the connection to
@@ -31,74 +37,115 @@ const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_
 
 /// Connections to one engine. Clones share them.
 #[derive(Clone)]
-pub(super) enum Pool {
+pub(super) struct Pool {
+    connections: Connections,
+    counts: StoreCounts,
+}
+
+#[derive(Clone)]
+enum Connections {
     Sqlite(SqlitePool),
     Postgres(PostgresPool),
 }
 
 impl Pool {
-    pub(super) fn postgres(manager: Manager, size: usize) -> Result<Self, sqlx::Error> {
-        PostgresPool::new(manager, size).map(Self::Postgres)
+    pub(super) fn sqlite(pool: SqlitePool, counts: &StoreCounts) -> Self {
+        Self { connections: Connections::Sqlite(pool), counts: counts.clone() }
+    }
+
+    pub(super) fn postgres(manager: Manager, size: usize, counts: &StoreCounts) -> Result<Self, sqlx::Error> {
+        let pool = PostgresPool::new(manager, size)?;
+        Ok(Self { connections: Connections::Postgres(pool), counts: counts.clone() })
+    }
+
+    pub(super) fn is_sqlite(&self) -> bool {
+        matches!(self.connections, Connections::Sqlite(_))
+    }
+
+    /// Connections that there are, that of them are free, and that there may be.
+    pub(super) fn size(&self) -> (usize, usize, usize) {
+        match &self.connections {
+            Connections::Sqlite(pool) => {
+                let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+                (count(pool.size()), pool.num_idle(), count(pool.options().get_max_connections()))
+            }
+            Connections::Postgres(pool) => pool.size(),
+        }
     }
 
     /// For statements that each stand for themselves; [`Connection::commit`] ends them.
     pub(super) async fn acquire(&self) -> Result<Connection, sqlx::Error> {
-        Ok(match self {
-            Self::Sqlite(pool) => Connection::Sqlite(Box::new(SqliteLease::Plain(pool.acquire().await?))),
-            Self::Postgres(pool) => {
-                let mut lease = pool.lease().await?;
+        match &self.connections {
+            Connections::Sqlite(pool) => {
+                let lease = self.counts.waited(pool.acquire()).await?;
+                Ok(self.lent(Lent::Sqlite(Box::new(SqliteLease::Plain(lease)))))
+            }
+            Connections::Postgres(pool) => {
+                let mut lease = self.counts.waited(pool.lease()).await?;
                 // A statement with values takes two steps, and between these a pooler would hand the connection on.
                 if !lease.keeps_statements() {
-                    lease.begin(BEGIN_WRITE).await?;
+                    self.counts.ran(POSTGRES, BEGIN_WRITE, lease.begin(BEGIN_WRITE)).await?;
                 }
-                Connection::Postgres(Box::new(lease))
+                Ok(self.lent(Lent::Postgres(Box::new(lease))))
             }
-        })
+        }
     }
 
     /// A transaction that only reads, and sees one state of all tables.
     pub(super) async fn begin(&self) -> Result<Connection, sqlx::Error> {
-        Ok(match self {
-            Self::Sqlite(pool) => Connection::Sqlite(Box::new(SqliteLease::Transaction(pool.begin().await?))),
-            Self::Postgres(pool) => {
-                let mut lease = pool.lease().await?;
-                lease.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-                Connection::Postgres(Box::new(lease))
+        match &self.connections {
+            Connections::Sqlite(pool) => {
+                let transaction = self.counts.waited(pool.begin()).await?;
+                Ok(self.lent(Lent::Sqlite(Box::new(SqliteLease::Transaction(transaction)))))
             }
-        })
+            Connections::Postgres(pool) => {
+                let mut lease = self.counts.waited(pool.lease()).await?;
+                self.counts.ran(POSTGRES, BEGIN_READ, lease.begin(BEGIN_READ)).await?;
+                Ok(self.lent(Lent::Postgres(Box::new(lease))))
+            }
+        }
     }
 
     /// A transaction that writes.
     pub(super) async fn begin_write(&self) -> Result<Connection, sqlx::Error> {
-        Ok(match self {
-            Self::Sqlite(pool) => {
+        match &self.connections {
+            Connections::Sqlite(pool) => {
                 // A plain BEGIN would fail when it turns from reading to writing beside another process.
-                let transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-                Connection::Sqlite(Box::new(SqliteLease::Transaction(transaction)))
+                let transaction = self.counts.waited(pool.begin_with("BEGIN IMMEDIATE")).await?;
+                Ok(self.lent(Lent::Sqlite(Box::new(SqliteLease::Transaction(transaction)))))
             }
-            Self::Postgres(pool) => {
-                let mut lease = pool.lease().await?;
-                lease.begin(BEGIN_WRITE).await?;
-                Connection::Postgres(Box::new(lease))
+            Connections::Postgres(pool) => {
+                let mut lease = self.counts.waited(pool.lease()).await?;
+                self.counts.ran(POSTGRES, BEGIN_WRITE, lease.begin(BEGIN_WRITE)).await?;
+                Ok(self.lent(Lent::Postgres(Box::new(lease))))
             }
-        })
+        }
+    }
+
+    fn lent(&self, lent: Lent) -> Connection {
+        Connection { lent, counts: self.counts.clone() }
     }
 
     pub(super) async fn close(&self) {
-        match self {
-            Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close(),
+        match &self.connections {
+            Connections::Sqlite(pool) => pool.close().await,
+            Connections::Postgres(pool) => pool.close(),
         }
     }
 }
 
 /// A connection that is ours until it is dropped, perhaps in a transaction. Dropped without a commit, it leaves nothing.
-pub(super) enum Connection {
+pub(super) struct Connection {
+    lent: Lent,
+    counts: StoreCounts,
+}
+
+enum Lent {
     Sqlite(Box<SqliteLease>),
     Postgres(Box<Lease>),
 }
 
-pub(super) enum SqliteLease {
+enum SqliteLease {
     Plain(PoolConnection<Sqlite>),
     Transaction(sqlx::Transaction<'static, Sqlite>),
 }
@@ -114,32 +161,35 @@ impl SqliteLease {
 
 impl Connection {
     pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Sqlite(lease) => match *lease {
+        const COMMIT: &str = "COMMIT";
+        let counts = self.counts;
+        match self.lent {
+            Lent::Sqlite(lease) => match *lease {
                 SqliteLease::Plain(_) => Ok(()),
-                SqliteLease::Transaction(transaction) => transaction.commit().await,
+                SqliteLease::Transaction(transaction) => counts.ran(SQLITE, COMMIT, transaction.commit()).await,
             },
-            Self::Postgres(lease) => lease.commit().await,
+            Lent::Postgres(lease) if lease.is_in_transaction() => counts.ran(POSTGRES, COMMIT, lease.commit()).await,
+            Lent::Postgres(lease) => lease.commit().await,
         }
     }
 
     /// Gives long work on PostgreSQL the time that it needs; a call is not waiting for it.
     pub(super) fn allow(&mut self, time: Duration) {
-        match self {
-            Self::Sqlite(_) => {}
-            Self::Postgres(lease) => lease.allow(time),
+        match &mut self.lent {
+            Lent::Sqlite(_) => {}
+            Lent::Postgres(lease) => lease.allow(time),
         }
     }
 
     pub(super) fn is_postgres(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        matches!(self.lent, Lent::Postgres(_))
     }
 
     /// Which of the connections that this process has made to the server it is; the same for all of SQLite's.
     pub(super) fn birth(&self) -> u64 {
-        match self {
-            Self::Sqlite(_) => 0,
-            Self::Postgres(lease) => lease.birth(),
+        match &self.lent {
+            Lent::Sqlite(_) => 0,
+            Lent::Postgres(lease) => lease.birth(),
         }
     }
 }
@@ -173,6 +223,15 @@ enum Statement {
     Fixed(&'static str),
     /// Placeholders only: values never get into it.
     Built(String),
+}
+
+impl Statement {
+    fn text(&self) -> &str {
+        match self {
+            Self::Fixed(text) => text,
+            Self::Built(text) => text,
+        }
+    }
 }
 
 /// Whole rows, whose columns are read by name.
@@ -264,15 +323,21 @@ impl<'q, T> Query<'q, T> {
     }
 
     async fn execute_on(self, connection: &mut Connection) -> Result<Done, sqlx::Error> {
-        let rows_affected = match connection {
-            Connection::Sqlite(lease) => {
-                to_sqlite(&self.statement, &self.values).execute(lease.connection()).await?.rows_affected()
+        let Connection { lent, counts } = connection;
+        let text = self.statement.text();
+        let rows_affected = match lent {
+            Lent::Sqlite(lease) => {
+                let query = to_sqlite(&self.statement, &self.values);
+                counts.ran(SQLITE, text, query.execute(lease.connection())).await?.rows_affected()
             }
-            Connection::Postgres(lease) => {
+            Lent::Postgres(lease) => {
                 let query = to_postgres(&self.statement, &self.values).persistent(lease.keeps_statements());
-                let (session, until) = lease.asking()?;
-                let answer = timeout_at(until, query.execute(session)).await;
-                lease.answered(answer)?.rows_affected()
+                let asked = async {
+                    let (session, until) = lease.asking()?;
+                    let answer = timeout_at(until, query.execute(session)).await;
+                    lease.answered(answer)
+                };
+                counts.ran(POSTGRES, text, asked).await?.rows_affected()
             }
         };
         Ok(Done { rows_affected })
@@ -292,16 +357,22 @@ impl<'q, T> Query<'q, T> {
     }
 
     async fn fetch_on(self, connection: &mut Connection) -> Result<Vec<T>, sqlx::Error> {
-        match connection {
-            Connection::Sqlite(lease) => {
-                let rows = to_sqlite(&self.statement, &self.values).fetch_all(lease.connection()).await?;
+        let Connection { lent, counts } = connection;
+        let text = self.statement.text();
+        match lent {
+            Lent::Sqlite(lease) => {
+                let query = to_sqlite(&self.statement, &self.values);
+                let rows = counts.ran(SQLITE, text, query.fetch_all(lease.connection())).await?;
                 rows.into_iter().map(Row::Sqlite).map(self.read).collect()
             }
-            Connection::Postgres(lease) => {
+            Lent::Postgres(lease) => {
                 let query = to_postgres(&self.statement, &self.values).persistent(lease.keeps_statements());
-                let (session, until) = lease.asking()?;
-                let answer = timeout_at(until, query.fetch_all(session)).await;
-                lease.answered(answer)?.into_iter().map(Row::Postgres).map(self.read).collect()
+                let asked = async {
+                    let (session, until) = lease.asking()?;
+                    let answer = timeout_at(until, query.fetch_all(session)).await;
+                    lease.answered(answer)
+                };
+                counts.ran(POSTGRES, text, asked).await?.into_iter().map(Row::Postgres).map(self.read).collect()
             }
         }
     }

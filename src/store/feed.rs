@@ -32,6 +32,8 @@ pub struct Loaded {
     pub cursor: Cursor,
     pub now: Timestamp,
     pub changes: Vec<Change>,
+    /// When those that are new were written: each one's transaction had its turn then.
+    pub written: Vec<Timestamp>,
 }
 
 /// What happened since a cursor.
@@ -71,7 +73,7 @@ impl Store {
         changes.extend(recently_ended(&mut snapshot, since).await?.into_iter().map(Change::SessionEnded));
         self.followed.store(snapshot.birth(), Ordering::Release);
         snapshot.commit().await?;
-        Ok(Loaded { cursor: cursor(&newest)?, now, changes })
+        Ok(Loaded { cursor: cursor(&newest)?, now, changes, written: Vec::new() })
     }
 
     /// What changed behind `cursor`. A standby, which says nothing new and would look fresh for ever, has no time to give,
@@ -81,7 +83,7 @@ impl Store {
         const READ: &str = concat!(
             "SELECT ",
             now!(),
-            " AS now, id, mark, kind, user_id, session_id FROM changes WHERE id >= $2 ORDER BY id LIMIT $3"
+            " AS now, id, mark, at, kind, user_id, session_id FROM changes WHERE id >= $2 ORDER BY id LIMIT $3"
         );
         let limit = i64::try_from(BULK + 2).unwrap_or(i64::MAX);
         let mut snapshot = self.follower.begin().await?;
@@ -102,6 +104,7 @@ impl Store {
         snapshot.allow(READ_MAX + CHANGE_MAX * u32::try_from(new.len()).unwrap_or(u32::MAX));
         let now = sql::time(read, "now")?;
         let mut changes = Vec::with_capacity(new.len());
+        let written = new.iter().map(|row| sql::time(row, "at")).collect::<Result<_, _>>()?;
         let mut read_already = HashSet::new();
         for row in new {
             let (kind, user, session): (&str, Option<Uuid>, Option<Uuid>) =
@@ -119,7 +122,7 @@ impl Store {
         }
         snapshot.commit().await?;
         let cursor = self::cursor(new.last().unwrap_or(read))?;
-        Ok(FeedRead::Changes(Loaded { cursor, now, changes }))
+        Ok(FeedRead::Changes(Loaded { cursor, now, changes, written }))
     }
 
     /// The newest place in the log.

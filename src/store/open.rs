@@ -18,7 +18,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::store::engine::Pool;
+use crate::store::engine::{Pool, StoreCounts};
 use crate::store::migrations::{self, Schema, newest};
 use crate::store::{Engine, Store};
 
@@ -118,10 +118,12 @@ impl Store {
             .await
             .map_err(|error| OpenError::Unwritable { path: path.to_owned(), source: error.into() })?;
         prove_writable(&writer).await.map_err(|error| unusable(path, error))?;
+        let counts = StoreCounts::default();
         Ok(Self {
-            writer: Pool::Sqlite(writer),
-            reader: Pool::Sqlite(readers(path, READERS).await?),
-            follower: Pool::Sqlite(readers(path, 1).await?),
+            writer: Pool::sqlite(writer, &counts),
+            reader: Pool::sqlite(readers(path, READERS).await?, &counts),
+            follower: Pool::sqlite(readers(path, 1).await?, &counts),
+            counts,
             clock,
             committed: watch::Sender::new(0),
             followed: Arc::default(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::change::RETENTION;
-use crate::store::engine::{Pool, query, query_scalar};
+use crate::store::engine::{query, query_scalar};
 use crate::store::{Store, StoreError, sql};
 
 /// How long a repeated `request_id` gets the same user.
@@ -75,7 +75,7 @@ impl Store {
             "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE time < $1 ORDER BY time LIMIT $2)";
         const ON_POSTGRES: &str = "SELECT purge_audit($1, $2)";
         let before = (self.time().await? - kept).micros();
-        if matches!(self.writer, Pool::Sqlite(_)) {
+        if self.writer.is_sqlite() {
             return self.delete(ON_SQLITE, before).await;
         }
         let mut all = 0;

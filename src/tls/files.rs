@@ -122,12 +122,19 @@ impl Files {
     }
 }
 
-/// When the certificate ends, if that is within a week.
-pub(super) fn ends_soon(certificate: &CertificateDer<'_>, now: Timestamp) -> Option<Timestamp> {
-    match validity(certificate, now + SOON) {
+/// When the certificate ends.
+pub(super) fn ends(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    // No certificate is valid for so long (RFC 5280, section 4.1.2.5), so that the answer says until when this one is.
+    const NEVER_SECS: i64 = 253_402_300_799;
+    match validity(certificate, Timestamp::from_secs(NEVER_SECS)) {
         Err(webpki::Error::CertExpired { not_after, .. }) => Some(timestamp(not_after)),
         _ => None,
     }
+}
+
+/// The same, if that is within a week.
+pub(super) fn ends_soon(certificate: &CertificateDer<'_>, now: Timestamp) -> Option<Timestamp> {
+    ends(certificate).filter(|end| *end < now + SOON)
 }
 
 fn judge_validity(path: &Path, certificate: &CertificateDer<'_>, now: Timestamp) -> Result<(), TlsError> {

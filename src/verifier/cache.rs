@@ -2,6 +2,7 @@
 //! an entry: whatever may change is judged on every call. Nothing unproven gets in, so garbage evicts nobody.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 use quick_cache::Weighter;
@@ -15,10 +16,22 @@ const ENTRY_BYTES_TYPICAL: u64 = 1_536;
 /// Reference counts, the cache's own book-keeping, and what an allocator rounds up.
 const ENTRY_BYTES_BESIDE: usize = 128;
 
+/// How the memory for signatures is used, since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheCounts {
+    pub entries: usize,
+    pub bytes: u64,
+    pub hits: u64,
+    /// What was no token of ours is among them.
+    pub misses: u64,
+}
+
 /// Keyed by the whole token: the hash finds the place, then all bytes are compared. An index by hash alone would let
 /// whoever finds a collision in it be somebody else.
 pub(super) struct ProvenTokens {
     cache: Cache<Box<str>, Arc<Proven>, ByBytes, RandomState>,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 impl ProvenTokens {
@@ -26,16 +39,19 @@ impl ProvenTokens {
         let entries = usize::try_from(bytes / ENTRY_BYTES_TYPICAL).unwrap_or(usize::MAX).max(1);
         // The hasher's seeds are of this process, so nobody can prepare tokens that share a place.
         let cache = Cache::with(entries, bytes, ByBytes, RandomState::default(), DefaultLifecycle::default());
-        Self { cache }
+        Self { cache, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     /// An entry dies with the key that proved it.
     pub(super) fn get(&self, token: &str, keys: &Keys) -> Option<Arc<Proven>> {
-        let proven = self.cache.get(token)?;
-        if keys.has(&proven.key) {
-            return Some(proven);
+        if let Some(proven) = self.cache.get(token) {
+            if keys.has(&proven.key) {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                return Some(proven);
+            }
+            self.cache.remove(token);
         }
-        self.cache.remove(token);
+        self.misses.fetch_add(1, Ordering::Relaxed);
         None
     }
 
@@ -43,14 +59,13 @@ impl ProvenTokens {
         self.cache.insert(token.into(), Arc::clone(proven));
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.cache.len()
-    }
-
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> u64 {
-        self.cache.weight()
+    pub(super) fn counts(&self) -> CacheCounts {
+        CacheCounts {
+            entries: self.cache.len(),
+            bytes: self.cache.weight(),
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+        }
     }
 }
 

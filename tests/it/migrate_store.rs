@@ -176,12 +176,12 @@ fn nothing_more_is_moved(from: &Path, url: &str, redis: Option<&str>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_stays_signed_in_on_postgres() {
-    everybody_stays_signed_in(None).await;
+    Box::pin(everybody_stays_signed_in(None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_stays_signed_in_on_postgres_and_redis() {
-    everybody_stays_signed_in(Some(RedisEngine::shared(Flavour::Redis).url())).await;
+    Box::pin(everybody_stays_signed_in(Some(RedisEngine::shared(Flavour::Redis).url()))).await;
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use postern::clock::Clock;
 use postern::domain::client::{Origin, Registration, San};
+use postern::metrics::Format;
 use postern::proto::auth::v1::GetKeysRequest;
 use postern::proto::auth::v1::auth_service_client::AuthServiceClient;
 use postern::tls::{Protocol, ServerTls};
@@ -250,6 +251,14 @@ async fn a_replaced_certificate_is_shown_to_new_connections() {
     };
     let first = std::fs::read_to_string(files.path("server.crt")).unwrap();
     assert_eq!(shown().await, certificate(&first));
+    let ends = || {
+        let text = server.auth.metrics.text(Format::Plain);
+        let told = text.lines().find_map(|line| line.strip_prefix("postern_tls_certificate_expiry_timestamp_seconds "));
+        told.unwrap_or_else(|| panic!("{text}")).parse::<f64>().unwrap()
+    };
+    // The first second of the year.
+    let in_2090 = 3_786_912_000.0;
+    assert!((ends() - in_2090).abs() < 1.0, "{}", ends());
     let old = channel(&files, server.grpc, None);
     keys(&old).await.unwrap();
     let mut open = shake(server.grpc, files.client(None)).await.unwrap();

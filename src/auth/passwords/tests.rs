@@ -136,8 +136,9 @@ async fn who_would_wait_too_long_is_refused_at_once() {
 fn a_job_whose_time_is_over_is_not_begun() {
     let (jobs, queue) = sync_channel::<Job>(1);
     let (reply, mut answer) = oneshot::channel();
-    let until = Instant::now() - Duration::from_millis(1);
-    jobs.send(Job { task: Task::Hash(password("pw")), until, reply }).unwrap();
+    let sent = Instant::now();
+    let until = sent - Duration::from_millis(1);
+    jobs.send(Job { task: Task::Hash(password("pw")), until, sent, reply }).unwrap();
     drop(jobs);
     let load = Load {
         threads: 1,
@@ -146,6 +147,8 @@ fn a_job_whose_time_is_over_is_not_begun() {
         running: AtomicU32::new(0),
         refused: AtomicU64::new(0),
         micros: AtomicU64::new(0),
+        waits: Histogram::default(),
+        hashes: Histogram::default(),
     };
     work(&Mutex::new(queue), &Params::new(64, 1, 1, None).unwrap(), &Peppers::default(), &load);
     assert!(matches!(answer.try_recv().unwrap(), Err(HashError::Overloaded { .. })));

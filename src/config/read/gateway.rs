@@ -110,7 +110,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// As browsers write one (RFC 6454, section 6.2): no path, no capitals, no port that goes without saying.
-fn origin(text: &str, right: &str) -> Result<String, Wrong> {
+pub(super) fn origin(text: &str, right: &str) -> Result<String, Wrong> {
     let url = super::issuer::issuer_url(text).map_err(|wrong| Wrong { what: wrong.what, right: right.to_owned() })?;
     let refused = |what: &str| Err(Wrong::new(format!("{} {what}", quoted(text)), right));
     let (scheme, authority) = url.split_once("://").unwrap_or_default();

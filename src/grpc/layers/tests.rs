@@ -6,6 +6,7 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
+use crate::metrics::Metrics;
 
 const VERIFY: &str = "/postern.auth.v1.AuthService/Verify";
 const LOGIN: &str = "/postern.auth.v1.AuthService/Login";
@@ -123,7 +124,11 @@ async fn the_id_goes_in_and_comes_back() {
     });
     let mut call = request(VERIFY);
     call.headers_mut().insert(REQUEST_ID, HeaderValue::from_static("mine"));
-    let response = Around(Observe { clock: Clock::default() }).layer(echo).oneshot(call).await.unwrap();
+    let response = Around(Observe { clock: Clock::default(), rpcs: Rpcs::counted_by(&Metrics::new()) })
+        .layer(echo)
+        .oneshot(call)
+        .await
+        .unwrap();
     assert_eq!(response.headers().get(REQUEST_ID).unwrap(), "mine");
     assert_eq!(code(&response), Code::Unavailable);
 }
@@ -163,7 +168,8 @@ fn one_line_a_call_also_for_those_that_were_given_up() {
                 }
                 Ok::<_, Infallible>(Status::not_found("x").into_http())
             });
-            let stack = Around(Observe { clock: Clock::default() }).layer(answering);
+            let stack =
+                Around(Observe { clock: Clock::default(), rpcs: Rpcs::counted_by(&Metrics::new()) }).layer(answering);
             for path in [VERIFY, LOGIN, "/x/Forever"] {
                 let answer = stack.clone().oneshot(request(path));
                 tokio::time::timeout(Duration::from_millis(5), answer).await.ok();

@@ -11,6 +11,7 @@ use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
+use tracing::Instrument as _;
 
 use super::refusal::Refusal;
 use super::{Asked, Gateway, ServedClient};
@@ -18,6 +19,7 @@ use crate::proto::account::v1::account_service_client::AccountServiceClient;
 use crate::proto::account::v1::{LinkIdentityRequest, LinkIdentityResponse};
 use crate::proto::auth::v1::Device;
 use crate::proto::auth::v1::auth_service_client::AuthServiceClient;
+use crate::spans;
 
 /// A connection to the service, or the service itself.
 #[derive(Clone)]
@@ -48,8 +50,17 @@ impl Service<http::Request<Body>> for Upstream {
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        self.0.call(request)
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let path = request.uri().path().trim_start_matches('/');
+        let (service, method) = path.split_once('/').unwrap_or((path, ""));
+        let span = spans::call(service, method);
+        spans::inject(&span, request.headers_mut());
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let answer = answer.instrument(span.clone()).await;
+            spans::failed_if(&span, answer.is_err());
+            answer
+        })
     }
 }
 

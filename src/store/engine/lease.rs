@@ -187,6 +187,12 @@ impl PostgresPool {
         })
     }
 
+    /// Connections that there are, that of them are free, and that there may be.
+    pub(super) fn size(&self) -> (usize, usize, usize) {
+        let managed::Status { size, available, max_size, .. } = self.pool.status();
+        (size, available, max_size)
+    }
+
     pub(super) fn close(&self) {
         self.pool.close();
     }
@@ -209,6 +215,10 @@ impl Lease {
     /// Whether the server may keep prepared statements by name for later.
     pub(super) fn keeps_statements(&self) -> bool {
         self.own_session
+    }
+
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.in_transaction
     }
 
     pub(super) fn birth(&self) -> u64 {
