@@ -71,10 +71,10 @@ def run(*command, **options):
     return done.stdout
 
 
-def build(folder, *more, **environment):
+def make_image(folder, **environment):
     """Where the archive is, and its digest as the script tells it."""
     surroundings = clean_environment(**environment)
-    told = run(ROOT / "scripts/image", "--binary", BINARY, "--out", folder, *more, env=surroundings, cwd="/")
+    told = run(ROOT / "scripts/image", "--binary", BINARY, "--out", folder, env=surroundings, cwd="/")
     return told.split()
 
 
@@ -83,7 +83,7 @@ def setUpModule():
     folder = tempfile.TemporaryDirectory(prefix="postern-image-")
     unittest.addModuleCleanup(folder.cleanup)
     FOLDER = pathlib.Path(folder.name)
-    ARCHIVE, DIGEST = build(FOLDER / "out")
+    ARCHIVE, DIGEST = make_image(FOLDER / "out")
     BILL = FOLDER / "out/postern.cdx.json"
 
 
@@ -211,15 +211,31 @@ class Image(unittest.TestCase):
         for name in ("postern.oci.tar", "postern.cdx.json"):
             self.assertEqual((again / name).read_bytes(), (FOLDER / "out" / name).read_bytes(), name)
         # And a difference would be seen.
-        _, other = build(FOLDER / "other", SOURCE_DATE_EPOCH="1000000000")
+        _, other = make_image(FOLDER / "other", SOURCE_DATE_EPOCH="1000000000")
         self.assertNotEqual(other, DIGEST)
 
     def test_the_build_leaves_nothing_behind(self):
         folder = FOLDER / "temporary"
         folder.mkdir()
-        build(FOLDER / "left", TMPDIR=str(folder))
+        make_image(FOLDER / "left", TMPDIR=str(folder))
         self.assertEqual(list(folder.iterdir()), [])
         self.assertNotIn(str(folder), pathlib.Path("/proc/self/mountinfo").read_text())
+
+
+class Buildah:
+    """An engine's builder, with a storage of its own and no network to fetch from."""
+
+    def __init__(self, case, folder):
+        self._command = ["buildah", "--root", folder / "root", "--runroot", folder / "run"]
+        self._environment = clean_environment(STORAGE_DRIVER="vfs")
+        case.addCleanup(subprocess.run, ["umount", folder / "root/vfs"], stderr=subprocess.DEVNULL)
+
+    def build(self, name, *arguments):
+        given = ["--isolation=chroot", "--timestamp=0", "--pull-never", f"--tag=localhost/{name}:it"]
+        run(*self._command, "bud", *given, *arguments, env=self._environment)
+
+    def push(self, name, layout):
+        run(*self._command, "push", "--quiet", f"localhost/{name}:it", f"oci:{layout}:it", env=self._environment)
 
 
 class Containerfile(unittest.TestCase):
@@ -248,11 +264,9 @@ class Containerfile(unittest.TestCase):
             (checkout / name).write_text("planted")
         everything = FOLDER / "everything"
         everything.write_text("FROM scratch\nCOPY . /\n")
-        store = ["buildah", "--root", FOLDER / "store", "--runroot", FOLDER / "run"]
-        without = clean_environment(STORAGE_DRIVER="vfs")
-        run(*store, "bud", "--quiet", "--isolation", "chroot", "--file", everything, "--tag", "localhost/seen:it", checkout, env=without)
-        self.addCleanup(subprocess.run, ["umount", FOLDER / "store/vfs"], stderr=subprocess.DEVNULL)
-        run(*store, "push", "--quiet", "localhost/seen:it", f"oci:{seen}:it", env=without)
+        buildah = Buildah(self, FOLDER / "seen-store")
+        buildah.build("seen", f"--file={everything}", checkout)
+        buildah.push("seen", seen)
         run("umoci", "unpack", "--rootless", "--image", f"{seen}:it", FOLDER / "seen-bundle")
         context = FOLDER / "seen-bundle/rootfs"
         for name in planted:
@@ -270,6 +284,60 @@ class Containerfile(unittest.TestCase):
         self.assertGreater(included, 4)
         for name in ("proto", "migrations", "build.rs", "Cargo.lock"):
             self.assertTrue((context / name).exists(), name)
+
+    def test_an_engine_makes_the_same_files_as_the_script(self):
+        base, store, layout = (FOLDER / name for name in ("base", "base-store", "base-layout"))
+        make_base(base)
+        buildah = Buildah(self, store)
+        buildah.build("base", base)
+        buildah.build("engine", "--build-arg=RUST_IMAGE=localhost/base:it", f"--file={ROOT}/Containerfile", ROOT)
+        buildah.push("engine", layout)
+        archive, _ = make_image(FOLDER / "at-zero", SOURCE_DATE_EPOCH="0")
+        by_engine = json.loads(run("skopeo", "inspect", "--config", f"oci:{layout}:it"))
+        by_script = json.loads(run("skopeo", "inspect", "--config", f"oci-archive:{archive}"))
+        # The layers, byte by byte.
+        self.assertEqual(by_engine["rootfs"], by_script["rootfs"])
+
+
+# What scripts/image calls.
+TOOLS = "bash chmod cp dirname grep install mkdir mktemp od readelf realpath rm sed tr umount".split()
+# In the place of the real one, which would take minutes and the network: it has compiled already.
+CARGO = """#!/bin/bash
+set -eu
+case "$*" in
+    metadata\ *) echo '{"packages":[],"target_directory":"/src/target","version":1}' ;;
+    "build --profile dist --locked --target TRIPLE --bin postern")
+        [[ $CARGO_ENCODED_RUSTFLAGS == "-C"?"target-feature=+crt-static"?* ]]
+        mkdir -p /src/target/TRIPLE/dist
+        cp /compiled /src/target/TRIPLE/dist/postern
+        ;;
+    *) exit 1 ;;
+esac
+"""
+
+
+def make_base(folder):
+    """In the place of the image with Rust: this machine's own shell and tools, with the libraries that they load."""
+    (folder / "bin").mkdir(parents=True)
+    for tool in TOOLS:
+        program = shutil.which(tool)
+        shutil.copy(program, folder / "bin")
+        for library in re.findall(r"(/\S+) \(0x", run("ldd", program)):
+            (folder / library[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, folder / library[1:])
+    (folder / "usr").mkdir(exist_ok=True)
+    # Of the first line of the script.
+    (folder / "usr/bin").symlink_to("/bin")
+    shutil.copy(shutil.which("env"), folder / "bin")
+    (folder / "tmp").mkdir()
+    (folder / BUNDLE).parent.mkdir(parents=True)
+    shutil.copy(f"/{BUNDLE}", folder / BUNDLE)
+    shutil.copy(BINARY, folder / "compiled")
+    triple = f"{os.uname().machine}-unknown-linux-gnu"
+    for name, script in (("cargo", CARGO.replace("TRIPLE", triple)), ("rustc", f"#!/bin/bash\necho host: {triple}\n")):
+        (folder / "bin" / name).write_text(script)
+        (folder / "bin" / name).chmod(0o755)
+    (folder / "Containerfile").write_text("FROM scratch\nCOPY . /\nENV HOME=/root PATH=/bin\n")
 
 
 def shipped(source):
