@@ -31,7 +31,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from license_expression import get_spdx_licensing
 from postern.auth.v1 import auth_pb2, auth_pb2_grpc
 
-from support import NO_PROXY, PATIENCE_SECONDS, check, clean_environment, eventually, login_request
+from support import NO_PROXY, PASSWORD, PATIENCE_SECONDS, check, clean_environment, eventually, login_request
 from test_encrypted import Authority
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -440,6 +440,14 @@ exec cat
 # not every root may make them.
 HARDENED = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"]
 MODEST = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", "--cgroups=disabled", "--log-driver=k8s-file", "--pull=never"]
+PRODUCTION = """
+profile = "production"
+issuer.url = "https://auth.example.com"
+data_dir = "/var/lib/postern"
+keys.master.file = "/etc/postern/master.key"
+tls.certificate = "/etc/postern/tls.crt"
+tls.key = "/etc/postern/tls.key"
+"""
 LISTENING = [f"--listen.{listener}=127.0.0.1:0" for listener in ("grpc", "operations", "gateway")]
 
 
@@ -458,15 +466,15 @@ class Engine:
             raise AssertionError("no namespace of its own for mounts: containers need CAP_SYS_ADMIN, which this root lacks")
         self.pid = self._holder.pid
         self._podman = ["nsenter", f"--target={self.pid}", *own, "podman", "--root", f"{folder.name}/root"]
-        self._podman += ["--runroot", f"{folder.name}/run", "--runtime=crun", "--events-backend=none"]
+        self._podman += ["--runroot", f"{folder.name}/run", "--tmpdir", f"{folder.name}/tmp", "--runtime=crun", "--events-backend=none"]
         case.addClassCleanup(self.podman, "rm", "--all", "--force", "--time=0", "--volumes")
         self.podman("load", "--quiet", "--input", ARCHIVE)
 
     def _release(self):
         self._holder.communicate()
 
-    def podman(self, *command):
-        return run(*self._podman, *command)
+    def podman(self, *command, said=""):
+        return run(*self._podman, *command, input=said)
 
     def attempt(self, *command):
         """Exit code and output of a command that may fail."""
@@ -566,6 +574,34 @@ class Running(unittest.TestCase):
         facts = self.engine.start("three")
         self.assertNotIn("administrator", facts)
         self.assertFalse(facts["store"]["created"])
+
+    def test_production_starts_as_the_page_says(self):
+        folder = tempfile.TemporaryDirectory(prefix="postern-production-")
+        self.addCleanup(folder.cleanup)
+        secrets = pathlib.Path(folder.name)
+        authority = Authority()
+        pair = authority.leaf(x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.DNSName("localhost"))
+        for name, content in zip(("tls.key", "tls.crt", "ca.crt"), (*pair, authority.pem), strict=True):
+            (secrets / name).write_bytes(content)
+            (secrets / name).chmod(0o600)
+            os.chown(secrets / name, USER, USER)
+        (secrets / "postern.toml").write_text(PRODUCTION)
+        os.chown(secrets, USER, USER)
+        given = [*HARDENED, *MODEST, "--network=host", "--volume=kept:/var/lib/postern"]
+        writing, reading = f"--volume={secrets}:/etc/postern", f"--volume={secrets}:/etc/postern:ro"
+        configured = "--config=/etc/postern/postern.toml"
+        image = ["run", "--rm", "--interactive", *given, writing, IMAGE]
+        self.engine.podman(*image, "master-key", "new", "--out=/etc/postern/master.key")
+        self.engine.podman(*image, "config", "check", configured)
+        client = ["--client=cli", "--client-secret-file=/etc/postern/cli.secret"]
+        self.engine.podman(*image, "admin", "bootstrap", configured, *client, said=f"{PASSWORD}\n")
+        self.assertEqual((secrets / "cli.secret").stat().st_uid, USER)
+        facts = self.engine.start("kept", configured, "--listen.admin=127.0.0.1:0", options=[reading])
+        self.assertEqual(facts["postern"]["profile"], "production")
+        self.assertFalse(facts["store"]["created"])
+        server = f"--server=https://localhost:{facts['grpc']['address'].rpartition(':')[2]}"
+        told = self.engine.podman("exec", "kept", "/postern", "health", server, "--ca=/etc/postern/ca.crt")
+        self.assertIn("SERVING", told)
 
     def test_without_a_place_to_write_it_says_so(self):
         code, told = self.engine.attempt("run", "--rm", *HARDENED, *MODEST, "--network=host", IMAGE, *LISTENING)
