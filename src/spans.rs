@@ -86,7 +86,8 @@ pub fn ask_provider(method: &http::Method, host: &str) -> Span {
 
 /// How a request ended.
 pub fn http_ended(span: &Span, status: u16) {
-    span.record("http.response.status_code", status);
+    // Signed: OpenTelemetry has no other integers, and what is none becomes text.
+    span.record("http.response.status_code", i64::from(status));
     failed_if(span, status >= 500);
 }
 

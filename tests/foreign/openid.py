@@ -140,10 +140,10 @@ class Person:
 class Scene:
     """A server that knows the provider, and the provider that knows the server."""
 
-    def __init__(self, more="", settings=""):
+    def __init__(self, more="", settings="", environment=None):
         self.provider = Provider()
         try:
-            self.server = Server(file=settings + self.provider.settings(more))
+            self.server = Server(file=settings + self.provider.settings(more), environment=environment)
         except BaseException:
             self.provider.stop()
             raise

@@ -36,7 +36,7 @@ def clean_environment(**more):
 class Server:
     """A process of the binary on a data directory, with ports that the system chose."""
 
-    def __init__(self, *settings, data=None, file=""):
+    def __init__(self, *settings, data=None, file="", environment=None):
         self._folder = tempfile.TemporaryDirectory(prefix="postern-foreign-")
         self.data = data or pathlib.Path(self._folder.name) / "data"
         self.log = pathlib.Path(self._folder.name) / "log"
@@ -55,7 +55,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=self._folder.name,
-                env=clean_environment(),
+                env=clean_environment(**(environment or {})),
             )
         try:
             self._await_facts()
