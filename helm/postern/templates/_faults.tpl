@@ -80,9 +80,6 @@ resources.requests.cpu: missing; autoscaling measures by it
 {{- end }}
 {{- if and $v.podDisruptionBudget.enabled (not (include "postern.onSqlite" .)) }}
 {{- $unset := kindIs "invalid" $v.podDisruptionBudget.minAvailable }}
-{{- if eq $unset (kindIs "invalid" $v.podDisruptionBudget.maxUnavailable) }}
-podDisruptionBudget: set one of maxUnavailable and minAvailable, and the other to null
-{{- end }}
 {{- if and (not $unset) (kindIs "float64" $v.podDisruptionBudget.minAvailable) (ge (int $v.podDisruptionBudget.minAvailable) (int (include "postern.leastReplicas" .))) }}
 podDisruptionBudget.minAvailable: as many as there are replicas, so that no node could ever be drained
 {{- end }}
@@ -125,7 +122,7 @@ config: no secret stands in the settings; name a Secret that holds it
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and $v.telemetry.otlpEndpoint (not (regexMatch "^https?://[^/:]+(:[0-9]+)?/?$" $v.telemetry.otlpEndpoint)) }}
-telemetry.otlpEndpoint: not of the form http://host:4317
+{{- if gt (len (compact (list $v.telemetry.ca.existingSecret $v.telemetry.ca.configMap $v.telemetry.ca.file))) 1 }}
+telemetry.ca: set one of existingSecret, configMap and file
 {{- end }}
 {{- end -}}

@@ -98,7 +98,7 @@ securityContext:
 {{- end -}}
 {{- range $v.providers -}}
 {{- if .clientSecret }}{{ $files = append $files (dict "name" .clientSecret.name "key" .clientSecret.key "path" (printf "provider-%s" .id)) }}{{ end -}}
-{{- if .adminKey }}{{ $files = append $files (dict "name" .adminKey.name "key" .adminKey.key "path" (printf "provider-%s-admin" .id)) }}{{ end -}}
+{{- if .adminKey }}{{ $files = append $files (dict "name" .adminKey.name "key" .adminKey.key "path" (printf "provider-%s.admin" .id)) }}{{ end -}}
 {{- end -}}
 {{- range $v.trustedIssuers -}}
 {{- if .secret }}{{ $files = append $files (dict "name" .secret.name "key" .secret.key "path" (printf "issuer-%s" .name)) }}{{ end -}}
@@ -114,6 +114,11 @@ securityContext:
 {{- range $v.gateway.clients -}}
 {{- $files = append $files (dict "name" .secret.name "key" .secret.key "path" (printf "gateway-%s" .id)) -}}
 {{- end -}}
+{{- end -}}
+{{- $ca := $v.telemetry.ca -}}
+{{- if and $v.telemetry.endpoint (has .of (list "server" "gateway")) -}}
+{{- if $ca.existingSecret }}{{ $files = append $files (dict "name" $ca.existingSecret "key" $ca.key "path" "telemetry-ca.crt") }}{{ end -}}
+{{- if $ca.configMap }}{{ $files = append $files (dict "of" "configMap" "name" $ca.configMap "key" $ca.key "path" "telemetry-ca.crt") }}{{ end -}}
 {{- end -}}
 {{- if include "postern.hasTls" .root -}}
 {{- $tls := include "postern.tlsSecret" .root -}}
@@ -145,12 +150,31 @@ root's files alone. 256 is 0400, written so that no reader of YAML mistakes it. 
     defaultMode: 256
     sources:
     {{- range include "postern.secretFiles" . | fromJsonArray }}
-      - secret:
+      - {{ .of | default "secret" }}:
           name: {{ .name | quote }}
           items:
             - key: {{ .key | quote }}
               path: {{ .path | quote }}
     {{- end }}
+{{- end -}}
+
+{{/* Of what serves. Headers for the collector are the one secret that the server takes from nowhere else than its environment. */}}
+{{- define "postern.env" -}}
+{{- $headers := .Values.telemetry.headers }}
+{{- $given := and .Values.telemetry.endpoint $headers.existingSecret }}
+{{- if or .Values.extraEnv $given }}
+env:
+  {{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- if $given }}
+  - name: OTEL_EXPORTER_OTLP_HEADERS
+    valueFrom:
+      secretKeyRef:
+        name: {{ $headers.existingSecret | quote }}
+        key: {{ $headers.key | quote }}
+  {{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "postern.hasSecretFiles" -}}
