@@ -144,13 +144,17 @@
 {{- end -}}
 
 {{- define "postern.toml.key" -}}
-{{- if regexMatch "^[A-Za-z0-9_-]+$" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
+{{- if regexMatch "^[A-Za-z0-9_-]+$" . }}{{ . }}{{ else }}{{ include "postern.toml.string" . }}{{ end -}}
 {{- end -}}
 
-{{/* A string of JSON is one of TOML. */}}
+{{/* A string of JSON is one of TOML, save that TOML takes no DEL, and YAML takes NEL for the end of a line. */}}
+{{- define "postern.toml.string" -}}
+{{ toJson . | replace "\u007f" "\\u007f" | replace "\u0085" "\\u0085" }}
+{{- end -}}
+
 {{- define "postern.toml.value" -}}
 {{- if kindIs "string" . -}}
-{{ toJson . }}
+{{ include "postern.toml.string" . }}
 {{- else if kindIs "bool" . -}}
 {{ . }}
 {{- else if kindIs "float64" . -}}

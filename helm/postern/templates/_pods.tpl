@@ -8,9 +8,9 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  runAsUser: {{ .root.Values.podSecurityContext.runAsUser }}
-  runAsGroup: {{ .root.Values.podSecurityContext.runAsGroup }}
-  fsGroup: {{ .root.Values.podSecurityContext.fsGroup }}
+  runAsUser: {{ int64 .root.Values.podSecurityContext.runAsUser }}
+  runAsGroup: {{ int64 .root.Values.podSecurityContext.runAsGroup }}
+  fsGroup: {{ int64 .root.Values.podSecurityContext.fsGroup }}
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
@@ -231,8 +231,7 @@ before the chart's own objects exist, as a hook before the first install does. N
     - store.postgres.pooler=true
     {{- end }}
     {{- with .Values.migrations.grantTo }}
-    - --grant-to
-    - {{ . | quote }}
+    - {{ include "postern.argument" (printf "--grant-to=%s" .) }}
     {{- end }}
   resources:
     {{- toYaml .Values.migrations.resources | nindent 4 }}
@@ -240,6 +239,11 @@ before the chart's own objects exist, as a hook before the first install does. N
     - name: owner
       mountPath: {{ include "postern.secrets" . }}
       readOnly: true
+{{- end -}}
+
+{{/* Of what a person chose: Kubernetes would put variables into it, and an option of its own must not come of it. */}}
+{{- define "postern.argument" -}}
+{{ replace "$" "$$" . | toJson }}
 {{- end -}}
 
 {{/* One probe: (dict "root" $ "path" "/livez" "of" .Values.probes.liveness). Neither path, nor the health of the empty name, follows an
@@ -262,7 +266,9 @@ httpGet:
   port: operations
   scheme: {{ include "postern.scheme" .root | upper }}
 {{- end }}
-{{ toYaml .of }}
+{{- range $name, $number := .of }}
+{{ $name }}: {{ int64 $number }}
+{{- end }}
 {{- end -}}
 
 {{/* So that a pod that ends takes calls until proxies know of it. After it comes SIGTERM: health says NOT_SERVING, no new connection
@@ -276,7 +282,7 @@ lifecycle:
 lifecycle:
   preStop:
     sleep:
-      seconds: {{ .Values.lifecycle.preStopSleepSeconds }}
+      seconds: {{ int64 .Values.lifecycle.preStopSleepSeconds }}
 {{- end }}
 {{- end -}}
 
@@ -284,6 +290,6 @@ lifecycle:
 {{- if kindIs "invalid" .Values.lifecycle.terminationGracePeriodSeconds -}}
 {{ add (int .Values.lifecycle.preStopSleepSeconds) 20 }}
 {{- else -}}
-{{ .Values.lifecycle.terminationGracePeriodSeconds }}
+{{ int64 .Values.lifecycle.terminationGracePeriodSeconds }}
 {{- end -}}
 {{- end -}}
