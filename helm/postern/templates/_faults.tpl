@@ -144,7 +144,7 @@ extraEnv: {{ $name }} would win over what the chart writes, from a value of its 
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "postern.fullname" .)) }}
 fullnameOverride: {{ include "postern.fullname" . }} is no name of a Service, which begins with a letter and has no dot; set another one
 {{- end }}
-{{- if gt (len (compact (list $v.telemetry.ca{{- if gt (len (compact (list $v.telemetry.ca.existingSecret $v.telemetry.ca.configMap $v.telemetry.ca.file))) 1 }}
+{{- if gt (len (compact (list $v.telemetry.ca.existingSecret $v.telemetry.ca.configMap $v.telemetry.ca.file))) 1 }}
 telemetry.ca: set one of existingSecret, configMap and file
 {{- end }}
 {{- end -}}
