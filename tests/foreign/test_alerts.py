@@ -264,6 +264,7 @@ class Prometheus:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
         try:
             self.address = eventually(self._address)
+            eventually(self._ready)
         except BaseException:
             self.stop()
             raise
@@ -274,6 +275,15 @@ class Prometheus:
         # Which port the system has chosen, it tells in its log.
         found = re.search(r'msg="Listening on" address=(127\.0\.0\.1:\d+)', self.log.read_text())
         return found and found[1]
+
+    def _ready(self):
+        # It listens before it answers.
+        try:
+            with DIRECTLY.open(f"http://{self.address}/-/ready", timeout=PATIENCE_SECONDS):
+                return True
+        except urllib.error.HTTPError as refused:
+            refused.close()
+            return None
 
     def get(self, path, **query):
         url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(query)}"
@@ -372,7 +382,6 @@ class Watched(ServerCase):
         nobody = [("authorization", "Bearer pcs_" + "A" * 43)]
         wrong = auth_pb2.VerifyRequest(access_token="x")
         self.assertEqual(self.refused(self.auth.Verify, wrong, metadata=nobody).reason, "CLIENT_UNAUTHENTICATED")
-        self.refused(self.auth.CompleteChallenge, auth_pb2.CompleteChallengeRequest(challenge_token="x", new_password=PASSWORD))
         self.refused(self.auth.ExchangeToken, auth_pb2.ExchangeTokenRequest(external_token="x"))
         for path, status in (("/", 200), ("/.well-known/jwks.json", 200), ("/nothing", 404)):
             self.assertEqual(self.browse(path), status)
@@ -383,6 +392,7 @@ class Watched(ServerCase):
         # Last, since nobody gets in afterwards.
         for reason in ("INVALID_CREDENTIALS", "THROTTLED"):
             self.assertEqual(self.refused(self.auth.Login, login_request("kim", "wrong")).reason, reason)
+        self.refused(self.auth.CompleteChallenge, auth_pb2.CompleteChallengeRequest(challenge_token="x", new_password=PASSWORD))
 
     def browse(self, path):
         try:

@@ -82,7 +82,7 @@
 {{- range $v.providers -}}
 {{- $provider := mergeOverwrite (deepCopy (.settings | default dict)) (dict "id" .id) -}}
 {{- if .clientSecret }}{{ $_ := set $provider "client_secret" (dict "file" (printf "%s/provider-%s" $at .id)) }}{{ end -}}
-{{- if .adminKey }}{{ $_ := set $provider "admin_key" (dict "file" (printf "%s/provider-%s-admin" $at .id)) }}{{ end -}}
+{{- if .adminKey }}{{ $_ := set $provider "admin_key" (dict "file" (printf "%s/provider-%s.admin" $at .id)) }}{{ end -}}
 {{- $providers = append $providers $provider -}}
 {{- end -}}
 {{- with $providers }}{{ $_ := set $own "providers" . }}{{ end -}}
@@ -95,13 +95,18 @@
 {{- end -}}
 {{- with $issuers }}{{ $_ := set $own "trusted_issuers" . }}{{ end -}}
 
-{{- with $v.telemetry.otlpEndpoint }}{{ $_ := set $own "telemetry" (dict "otlp_endpoint" .) }}{{ end -}}
+{{- with $v.telemetry.endpoint -}}
+{{- $telemetry := dict "endpoint" . "sample_one_in" $v.telemetry.sampleOneIn "service_name" $v.telemetry.serviceName -}}
+{{- if or $v.telemetry.ca.existingSecret $v.telemetry.ca.configMap }}{{ $_ := set $telemetry "ca" (printf "%s/telemetry-ca.crt" $at) }}{{ end -}}
+{{- with $v.telemetry.ca.file }}{{ $_ := set $telemetry "ca" . }}{{ end -}}
+{{- $_ := set $own "telemetry" $telemetry -}}
+{{- end -}}
 {{- mergeOverwrite (deepCopy $v.config) $own | toJson -}}
 {{- end -}}
 
 {{/* What of `config` the chart writes itself. */}}
 {{- define "postern.ownSettings" -}}
-{{- list "profile" "data_dir" "issuer" "listen" "tls" "store" "vault" "clients" "providers" "trusted_issuers" "gateway" "telemetry.otlp_endpoint" "keys.master"
+{{- list "profile" "data_dir" "issuer" "listen" "tls" "store" "vault" "clients" "providers" "trusted_issuers" "gateway" "telemetry" "keys.master"
   "passwords.threads" "passwords.memory_kib" "passwords.pepper_file" | toJson -}}
 {{- end -}}
 
@@ -139,13 +144,17 @@
 {{- end -}}
 
 {{- define "postern.toml.key" -}}
-{{- if regexMatch "^[A-Za-z0-9_-]+$" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
+{{- if regexMatch "^[A-Za-z0-9_-]+$" . }}{{ . }}{{ else }}{{ include "postern.toml.string" . }}{{ end -}}
 {{- end -}}
 
-{{/* A string of JSON is one of TOML. */}}
+{{/* A string of JSON is one of TOML, save that TOML takes no DEL, and YAML takes NEL for the end of a line. */}}
+{{- define "postern.toml.string" -}}
+{{ toJson . | replace "\u007f" "\\u007f" | replace "\u0085" "\\u0085" }}
+{{- end -}}
+
 {{- define "postern.toml.value" -}}
 {{- if kindIs "string" . -}}
-{{ toJson . }}
+{{ include "postern.toml.string" . }}
 {{- else if kindIs "bool" . -}}
 {{ . }}
 {{- else if kindIs "float64" . -}}

@@ -80,10 +80,7 @@ resources.requests.cpu: missing; autoscaling measures by it
 {{- end }}
 {{- if and $v.podDisruptionBudget.enabled (not (include "postern.onSqlite" .)) }}
 {{- $unset := kindIs "invalid" $v.podDisruptionBudget.minAvailable }}
-{{- if eq $unset (kindIs "invalid" $v.podDisruptionBudget.maxUnavailable) }}
-podDisruptionBudget: set one of maxUnavailable and minAvailable, and the other to null
-{{- end }}
-{{- if and (not $unset) (kindIs "float64" $v.podDisruptionBudget.minAvailable) (ge (int $v.podDisruptionBudget.minAvailable) (int (include "postern.leastReplicas" .))) }}
+{{- if and (not $unset) (or (eq (toString $v.podDisruptionBudget.minAvailable) "100%") (and (not (kindIs "string" $v.podDisruptionBudget.minAvailable)) (ge (int $v.podDisruptionBudget.minAvailable) (int (include "postern.leastReplicas" .))))) }}
 podDisruptionBudget.minAvailable: as many as there are replicas, so that no node could ever be drained
 {{- end }}
 {{- if and $unset (has (toString $v.podDisruptionBudget.maxUnavailable) (list "0" "0%")) }}
@@ -125,7 +122,29 @@ config: no secret stands in the settings; name a Secret that holds it
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and $v.telemetry.otlpEndpoint (not (regexMatch "^https?://[^/:]+(:[0-9]+)?/?$" $v.telemetry.otlpEndpoint)) }}
-telemetry.otlpEndpoint: not of the form http://host:4317
+{{- range $list := list (list "clients" "id" $v.clients) (list "providers" "id" $v.providers) (list "trustedIssuers" "name" $v.trustedIssuers) (list "gateway.clients" "id" $v.gateway.clients) }}
+{{- $seen := dict }}
+{{- range last $list }}
+{{- $name := get . (index $list 1) }}
+{{- if hasKey $seen $name }}
+{{ first $list }}: {{ $name }} stands there twice
+{{- end }}
+{{- $_ := set $seen $name true }}
+{{- end }}
+{{- end }}
+{{- range $v.extraEnv }}
+{{- $setting := trimPrefix "POSTERN__" .name | replace "__" "." | lower }}
+{{- $name := .name }}
+{{- range $key := include "postern.ownSettings" $ | fromJsonArray }}
+{{- if and (hasPrefix "POSTERN__" $name) (or (eq $setting $key) (hasPrefix (printf "%s." $key) $setting)) }}
+extraEnv: {{ $name }} would win over what the chart writes, from a value of its own; a secret comes by an existingSecret
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "postern.fullname" .)) }}
+fullnameOverride: {{ include "postern.fullname" . }} is no name of a Service, which begins with a letter and has no dot; set another one
+{{- end }}
+{{- if gt (len (compact (list $v.telemetry.ca.existingSecret $v.telemetry.ca.configMap $v.telemetry.ca.file))) 1 }}
+telemetry.ca: set one of existingSecret, configMap and file
 {{- end }}
 {{- end -}}

@@ -8,9 +8,9 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
-  runAsUser: {{ .root.Values.podSecurityContext.runAsUser }}
-  runAsGroup: {{ .root.Values.podSecurityContext.runAsGroup }}
-  fsGroup: {{ .root.Values.podSecurityContext.fsGroup }}
+  runAsUser: {{ int64 .root.Values.podSecurityContext.runAsUser }}
+  runAsGroup: {{ int64 .root.Values.podSecurityContext.runAsGroup }}
+  fsGroup: {{ int64 .root.Values.podSecurityContext.fsGroup }}
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
@@ -98,7 +98,7 @@ securityContext:
 {{- end -}}
 {{- range $v.providers -}}
 {{- if .clientSecret }}{{ $files = append $files (dict "name" .clientSecret.name "key" .clientSecret.key "path" (printf "provider-%s" .id)) }}{{ end -}}
-{{- if .adminKey }}{{ $files = append $files (dict "name" .adminKey.name "key" .adminKey.key "path" (printf "provider-%s-admin" .id)) }}{{ end -}}
+{{- if .adminKey }}{{ $files = append $files (dict "name" .adminKey.name "key" .adminKey.key "path" (printf "provider-%s.admin" .id)) }}{{ end -}}
 {{- end -}}
 {{- range $v.trustedIssuers -}}
 {{- if .secret }}{{ $files = append $files (dict "name" .secret.name "key" .secret.key "path" (printf "issuer-%s" .name)) }}{{ end -}}
@@ -114,6 +114,11 @@ securityContext:
 {{- range $v.gateway.clients -}}
 {{- $files = append $files (dict "name" .secret.name "key" .secret.key "path" (printf "gateway-%s" .id)) -}}
 {{- end -}}
+{{- end -}}
+{{- $ca := $v.telemetry.ca -}}
+{{- if and $v.telemetry.endpoint (has .of (list "server" "gateway")) -}}
+{{- if $ca.existingSecret }}{{ $files = append $files (dict "name" $ca.existingSecret "key" $ca.key "path" "telemetry-ca.crt") }}{{ end -}}
+{{- if $ca.configMap }}{{ $files = append $files (dict "of" "configMap" "name" $ca.configMap "key" $ca.key "path" "telemetry-ca.crt") }}{{ end -}}
 {{- end -}}
 {{- if include "postern.hasTls" .root -}}
 {{- $tls := include "postern.tlsSecret" .root -}}
@@ -145,12 +150,31 @@ root's files alone. 256 is 0400, written so that no reader of YAML mistakes it. 
     defaultMode: 256
     sources:
     {{- range include "postern.secretFiles" . | fromJsonArray }}
-      - secret:
+      - {{ .of | default "secret" }}:
           name: {{ .name | quote }}
           items:
             - key: {{ .key | quote }}
               path: {{ .path | quote }}
     {{- end }}
+{{- end -}}
+
+{{/* Of what serves. Headers for the collector are the one secret that the server takes from nowhere else than its environment. */}}
+{{- define "postern.env" -}}
+{{- $headers := .Values.telemetry.headers }}
+{{- $given := and .Values.telemetry.endpoint $headers.existingSecret }}
+{{- if or .Values.extraEnv $given }}
+env:
+  {{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- if $given }}
+  - name: OTEL_EXPORTER_OTLP_HEADERS
+    valueFrom:
+      secretKeyRef:
+        name: {{ $headers.existingSecret | quote }}
+        key: {{ $headers.key | quote }}
+  {{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "postern.hasSecretFiles" -}}
@@ -207,8 +231,7 @@ before the chart's own objects exist, as a hook before the first install does. N
     - store.postgres.pooler=true
     {{- end }}
     {{- with .Values.migrations.grantTo }}
-    - --grant-to
-    - {{ . | quote }}
+    - {{ include "postern.argument" (printf "--grant-to=%s" .) }}
     {{- end }}
   resources:
     {{- toYaml .Values.migrations.resources | nindent 4 }}
@@ -216,6 +239,11 @@ before the chart's own objects exist, as a hook before the first install does. N
     - name: owner
       mountPath: {{ include "postern.secrets" . }}
       readOnly: true
+{{- end -}}
+
+{{/* Of what a person chose: Kubernetes would put variables into it, and an option of its own must not come of it. */}}
+{{- define "postern.argument" -}}
+{{ replace "$" "$$" . | toJson }}
 {{- end -}}
 
 {{/* One probe: (dict "root" $ "path" "/livez" "of" .Values.probes.liveness). Neither path, nor the health of the empty name, follows an
@@ -238,7 +266,9 @@ httpGet:
   port: operations
   scheme: {{ include "postern.scheme" .root | upper }}
 {{- end }}
-{{ toYaml .of }}
+{{- range $name, $number := .of }}
+{{ $name }}: {{ int64 $number }}
+{{- end }}
 {{- end -}}
 
 {{/* So that a pod that ends takes calls until proxies know of it. After it comes SIGTERM: health says NOT_SERVING, no new connection
@@ -252,7 +282,7 @@ lifecycle:
 lifecycle:
   preStop:
     sleep:
-      seconds: {{ .Values.lifecycle.preStopSleepSeconds }}
+      seconds: {{ int64 .Values.lifecycle.preStopSleepSeconds }}
 {{- end }}
 {{- end -}}
 
@@ -260,6 +290,6 @@ lifecycle:
 {{- if kindIs "invalid" .Values.lifecycle.terminationGracePeriodSeconds -}}
 {{ add (int .Values.lifecycle.preStopSleepSeconds) 20 }}
 {{- else -}}
-{{ .Values.lifecycle.terminationGracePeriodSeconds }}
+{{ int64 .Values.lifecycle.terminationGracePeriodSeconds }}
 {{- end -}}
 {{- end -}}
