@@ -30,21 +30,21 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::util::{BoxCloneService, BoxCloneSyncService};
-use tower::{Layer as _, ServiceExt as _};
+use tower::Service as _;
 
 use crate::auth::Auth;
 use crate::listener::Listener;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::account::v1::account_service_server::AccountServiceServer;
 use crate::proto::admin::v1::admin_service_server::AdminServiceServer;
-use crate::proto::auth::v1::auth_service_server::AuthServiceServer;
+use crate::proto::auth::v1::auth_service_server::{AuthServiceServer, SERVICE_NAME as AUTH_SERVICE};
 use crate::readiness::Readiness;
 use account_service::AccountDoor;
 use admin_service::AdminDoor;
 use auth_service::AuthDoor;
 use connection::Manners;
 use health::Health;
-use layers::{Around, Budget, CatchPanic, Deadline, Form, Malformed, Next, Observe};
+use layers::{Answer, Around, Budget, CatchPanic, Deadline, Form, Made, Malformed, Observe};
 use limits::BySize;
 use peer::Peer;
 use rpcs::Rpcs;
@@ -95,26 +95,29 @@ pub async fn serve(doors: Doors, parts: GrpcParts, shutdown: CancellationToken) 
         let routes = routes.add_service(health_service.clone());
         if reflection { add_reflection(routes) } else { Ok(routes) }
     };
-    let mut public = Routes::new(auth_service(&auth)).add_service(account_service(&auth));
+    let mut public = Routes::new(account_service(&auth));
     let mut admin = None;
     match doors.admin {
         // Not routed on the public port: what is not there cannot be reached by a hole in what guards it.
-        Some(listener) => admin = Some((listener, common(Routes::new(admin_service(&auth)))?)),
+        Some(listener) => {
+            let others = common(Routes::new(admin_service(&auth)))?.prepare();
+            admin = Some((listener, Services { auth: None, others }));
+        }
         None => public = public.add_service(admin_service(&auth)),
     }
-    let public = common(public)?;
+    let public = Services { auth: Some(auth_service(&auth)), others: common(public)?.prepare() };
 
     let closing = CancellationToken::new();
-    let answer = |listener: Listener, routes: Routes| {
+    let answer = |listener: Listener, services: Services| {
         let manners = Manners { patience: listener.patience, age: connection_age };
-        let (service, closing) = (around(&auth, &rpcs, routes.prepare()), closing.clone());
+        let (service, closing) = (Arc::new(around(&auth, &rpcs, services)), closing.clone());
         let ended = closing.clone();
-        listener.serve(move |it| connection::serve(it, service.clone(), manners, closing.clone()), ended)
+        listener.serve(move |it| connection::serve(it, Arc::clone(&service), manners, closing.clone()), ended)
     };
     let answers = async {
         let public = answer(doors.public, public);
         match admin {
-            Some((listener, routes)) => drop(tokio::join!(public, answer(listener, routes))),
+            Some((listener, services)) => drop(tokio::join!(public, answer(listener, services))),
             None => public.await,
         }
     };
@@ -132,39 +135,61 @@ pub async fn serve(doors: Doors, parts: GrpcParts, shutdown: CancellationToken) 
 }
 
 /// The layers, from the inside out.
-fn around(auth: &Auth, rpcs: &Rpcs, routes: Routes) -> impl Next {
+fn around(auth: &Auth, rpcs: &Rpcs, services: impl Answer) -> impl Answer {
     // Innermost: it mends what the generated services say themselves.
-    let service = Around(Malformed).layer(routes);
+    let service = Around(Malformed, services);
     // Around all that asks an engine. Inside the deadline, which is longer: an outage is UNAVAILABLE, and says when to come
     // back.
-    let service = Around(Budget).layer(service);
+    let service = Around(Budget, service);
     // So that it counts reading and work and nothing else; what it drops at the deadline is the call alone.
-    let service = Around(Deadline).layer(service);
+    let service = Around(Deadline, service);
     // Before anything is read: what is no gRPC is not worth more.
-    let service = Around(Form).layer(service);
+    let service = Around(Form, service);
     // Around all that can panic, and inside the log, which then has a code to write.
-    let service = Around(CatchPanic).layer(service);
+    let service = Around(CatchPanic, service);
     // First the id and the log, so that whatever answers below bears the one and is in the other.
-    Around(Observe { clock: auth.clock.clone(), rpcs: rpcs.clone() }).layer(service)
+    Around(Observe { clock: auth.clock.clone(), rpcs: rpcs.clone() }, service)
+}
+
+/// AuthService, and whatever else a port has. Most calls are to the former, and need no table of routes.
+#[derive(Clone)]
+struct Services {
+    auth: Option<BySize<AuthServiceServer<AuthDoor>>>,
+    others: Routes,
+}
+
+impl Answer for Services {
+    async fn answer(&self, request: http::Request<Body>) -> http::Response<Body> {
+        let named = request.uri().path().trim_start_matches('/').split_once('/');
+        let Ok(response) = match (&self.auth, named) {
+            (Some(auth), Some((AUTH_SERVICE, _))) => auth.clone().call(request).await,
+            _ => self.others.clone().call(request).await,
+        };
+        response
+    }
 }
 
 /// AdminService without a port, as the operator of this machine. Who holds this needs no credential.
 pub fn in_process(auth: &Arc<Auth>) -> InProcess {
-    let service = around(auth, &Rpcs::counted_by(&auth.metrics), Routes::new(admin_service(auth)).prepare());
-    BoxCloneService::new(service.map_request(|mut request: http::Request<Body>| {
+    let services = Made(Routes::new(admin_service(auth)).prepare());
+    let service = Arc::new(around(auth, &Rpcs::counted_by(&auth.metrics), services));
+    BoxCloneService::new(tower::service_fn(move |mut request: http::Request<Body>| {
         request.extensions_mut().insert(callers::Operator);
-        request
+        let service = Arc::clone(&service);
+        async move { Ok(service.answer(request).await) }
     }))
 }
 
 /// What a gateway asks, without a port: as a program on this machine, which proves itself like any other.
 pub fn for_gateway(auth: &Arc<Auth>) -> ForGateway {
-    let routes = Routes::new(auth_service(auth)).add_service(account_service(auth));
-    let service = around(auth, &Rpcs::counted_by(&auth.metrics), routes.prepare());
+    let services =
+        Services { auth: Some(auth_service(auth)), others: Routes::new(account_service(auth)).prepare() };
+    let service = Arc::new(around(auth, &Rpcs::counted_by(&auth.metrics), services));
     let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), names: Arc::from([]) };
-    BoxCloneSyncService::new(service.map_request(move |mut request: http::Request<Body>| {
+    BoxCloneSyncService::new(tower::service_fn(move |mut request: http::Request<Body>| {
         request.extensions_mut().insert(peer.clone());
-        request
+        let service = Arc::clone(&service);
+        async move { Ok(service.answer(request).await) }
     }))
 }
 

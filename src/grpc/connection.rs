@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
-use crate::grpc::layers::Next;
+use crate::grpc::layers::Answer;
 use crate::grpc::peer::Peer;
 use crate::listener::{Connection, Io, Patience};
 
@@ -41,7 +42,7 @@ pub(super) struct Manners {
 }
 
 /// Answers the calls of one connection, until the peer ends it, does not answer, grows old, or `closing`.
-pub(super) async fn serve<S: Next>(connection: Connection, service: S, manners: Manners, closing: CancellationToken) {
+pub(super) async fn serve<S: Answer>(connection: Connection, service: Arc<S>, manners: Manners, closing: CancellationToken) {
     let Manners { patience, age } = manners;
     let Connection { mut io, peer: address, names } = connection;
     // Asked for before h2, which would wait for it for ever.
@@ -93,22 +94,21 @@ fn spread(age: Duration) -> Duration {
 }
 
 /// The calls of one connection; each knows whom it comes from.
-#[derive(Clone)]
 struct Calls<S> {
-    service: S,
+    service: Arc<S>,
     peer: Peer,
 }
 
-impl<S: Next> hyper::service::Service<Request<Incoming>> for Calls<S> {
+impl<S: Answer> hyper::service::Service<Request<Incoming>> for Calls<S> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = S::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    /// Without asking whether the service is ready: ours always are.
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.peer.clone());
-        self.service.clone().call(request)
+        let service = Arc::clone(&self.service);
+        Box::pin(async move { Ok(service.answer(request).await) })
     }
 }
 

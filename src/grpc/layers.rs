@@ -3,15 +3,15 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
+use tower::Service;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -62,7 +62,7 @@ pub struct Observe {
 }
 
 impl Middle for Observe {
-    async fn run<S: Next>(self, mut request: Request<Body>, mut next: S) -> Response<Body> {
+    async fn run<S: Answer>(&self, mut request: Request<Body>, next: &S) -> Response<Body> {
         let trace = Trace::new(request_id(request.headers()));
         let path = request.uri().path().trim_start_matches('/');
         let method = path.get(..path.floor_char_boundary(PATH_BYTES_MAX)).unwrap_or_default().to_owned();
@@ -80,11 +80,11 @@ impl Middle for Observe {
         request.extensions_mut().insert(trace.clone());
         let id = HeaderValue::from_str(&trace.request_id);
         let started = self.clock.moment();
-        let Self { clock, rpcs } = self;
+        let Self { clock, rpcs } = self.clone();
         let code = Code::Cancelled;
         let mut line = AccessLine { method, trace, started, clock, rpcs, exported: exported.clone(), code };
         async move {
-            let Ok(mut response) = next.call(request).await;
+            let mut response = next.answer(request).await;
             line.code = self::code(&response);
             if let Ok(id) = id {
                 response.headers_mut().insert(REQUEST_ID, id);
@@ -168,11 +168,8 @@ fn is_request_id(id: &str) -> bool {
 pub struct CatchPanic;
 
 impl Middle for CatchPanic {
-    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
-        let mut answer = pin!(async move {
-            let Ok(response) = next.call(request).await;
-            response
-        });
+    async fn run<S: Answer>(&self, request: Request<Body>, next: &S) -> Response<Body> {
+        let mut answer = pin!(next.answer(request));
         std::future::poll_fn(|context| {
             // Whatever the call held is dropped with it and asked no more; what calls share is behind locks that count
             // poisoning as nothing, and is replaced as a whole.
@@ -194,14 +191,13 @@ fn code(response: &Response<Body>) -> Code {
 pub struct Form;
 
 impl Middle for Form {
-    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
+    async fn run<S: Answer>(&self, request: Request<Body>, next: &S) -> Response<Body> {
         let refused = if request.method() != Method::POST {
             StatusCode::METHOD_NOT_ALLOWED
         } else if !is_grpc(request.headers()) {
             StatusCode::UNSUPPORTED_MEDIA_TYPE
         } else {
-            let Ok(response) = next.call(request).await;
-            return response;
+            return next.answer(request).await;
         };
         let mut response = Status::unimplemented("this port speaks gRPC").into_http();
         *response.status_mut() = refused;
@@ -224,8 +220,8 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 pub struct Malformed;
 
 impl Middle for Malformed {
-    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
-        let Ok(response) = next.call(request).await;
+    async fn run<S: Answer>(&self, request: Request<Body>, next: &S) -> Response<Body> {
+        let response = next.answer(request).await;
         let is_tonics =
             code(&response) == Code::Internal && !response.headers().contains_key(Status::GRPC_STATUS_DETAILS);
         if is_tonics { status::malformed().into_http() } else { response }
@@ -237,9 +233,8 @@ impl Middle for Malformed {
 pub struct Budget;
 
 impl Middle for Budget {
-    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
-        let Ok(response) = budget::around(next.call(request)).await;
-        response
+    async fn run<S: Answer>(&self, request: Request<Body>, next: &S) -> Response<Body> {
+        budget::around(next.answer(request)).await
     }
 }
 
@@ -248,11 +243,11 @@ impl Middle for Budget {
 pub struct Deadline;
 
 impl Middle for Deadline {
-    async fn run<S: Next>(self, request: Request<Body>, mut next: S) -> Response<Body> {
+    async fn run<S: Answer>(&self, request: Request<Body>, next: &S) -> Response<Body> {
         let cap = deadline_cap(request.uri().path());
         let limit = caller_timeout(request.headers()).map_or(cap, |asked| asked.min(cap));
-        match tokio::time::timeout(limit, next.call(request)).await {
-            Ok(Ok(response)) => response,
+        match tokio::time::timeout(limit, next.answer(request)).await {
+            Ok(response) => response,
             Err(_elapsed) => Status::deadline_exceeded("the deadline passed before there was an answer").into_http(),
         }
     }
@@ -313,60 +308,42 @@ fn name(code: Code) -> &'static str {
     }
 }
 
+/// What answers calls. It never fails: a refusal is an answer too.
+pub trait Answer: Send + Sync + 'static {
+    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
+}
+
 /// What a layer does with a call.
-pub trait Middle: Clone + Send + Sync + 'static {
-    fn run<S: Next>(self, request: Request<Body>, next: S) -> impl Future<Output = Response<Body>> + Send;
+pub trait Middle: Send + Sync + 'static {
+    fn run<S: Answer>(&self, request: Request<Body>, next: &S) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// What stands further in. It never fails: a refusal is an answer too.
-pub trait Next:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
-{
+/// A layer around what stands further in. All layers of a call are one future: seven in boxes of their own, each with a copy
+/// of all that stands further in, took a third of the time of an empty call.
+#[derive(Clone, Debug)]
+pub struct Around<M, S>(pub M, pub S);
+
+impl<M: Middle, S: Answer> Answer for Around<M, S> {
+    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send {
+        self.0.run(request, &self.1)
+    }
 }
 
-impl<S> Next for S where
+/// What others made, as a service of tower's that is always ready.
+#[derive(Clone, Debug)]
+pub struct Made<S>(pub S);
+
+impl<S> Answer for Made<S>
+where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
         + Clone
         + Send
         + Sync
-        + 'static
+        + 'static,
 {
-}
-
-/// Makes a [`Middle`] what tower calls a layer.
-#[derive(Clone, Copy, Debug)]
-pub struct Around<M>(pub M);
-
-impl<M: Clone, S> Layer<S> for Around<M> {
-    type Service = Surrounded<M, S>;
-
-    fn layer(&self, next: S) -> Self::Service {
-        Surrounded { middle: self.0.clone(), next }
-    }
-}
-
-/// A service with a layer around it.
-#[derive(Clone, Copy, Debug)]
-pub struct Surrounded<M, S> {
-    middle: M,
-    next: S,
-}
-
-impl<M: Middle, S: Next> Service<Request<Body>> for Surrounded<M, S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.next.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The one that said it is ready must be the one that is called.
-        let fresh = self.next.clone();
-        let ready = std::mem::replace(&mut self.next, fresh);
-        let middle = self.middle.clone();
-        Box::pin(async move { Ok(middle.run(request, ready).await) })
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let Ok(response) = self.0.clone().call(request).await;
+        response
     }
 }
 

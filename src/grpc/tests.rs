@@ -13,7 +13,6 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
-use tower::{Layer as _, Service as _};
 
 use super::*;
 use crate::auth::Rules;
@@ -221,12 +220,12 @@ async fn hostile_bytes_are_refused_as_such() {
         for (body, code) in
             [(four_gib, "11"), (no_message, "3"), (wrong_wire_type, "3"), (truncated, "3"), (bad_utf8, "3")]
         {
-            let mut service = Around(Malformed).layer(auth_service(&auth));
+            let service = Around(Malformed, Made(auth_service(&auth)));
             let request = http::Request::post(format!("/postern.auth.v1.AuthService/{method}"))
                 .header("content-type", "application/grpc")
                 .body(Body::new(Full::<prost::bytes::Bytes>::from(body)))
                 .unwrap();
-            let response = service.call(request).await.unwrap();
+            let response = service.answer(request).await;
             assert_eq!(response.headers().get("grpc-status").unwrap(), code, "{method} {body:?}");
         }
     }

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
-use tower::{ServiceExt as _, service_fn};
+use tower::service_fn;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -85,7 +85,7 @@ async fn a_call_ends_at_its_deadline() {
     let forever = service_fn(|_request: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
     let mut call = request(LOGIN);
     call.headers_mut().insert(GRPC_TIMEOUT, HeaderValue::from_static("5m"));
-    let response = Around(Deadline).layer(forever).oneshot(call).await.unwrap();
+    let response = Around(Deadline, Made(forever)).answer(call).await;
     assert_eq!(code(&response), Code::DeadlineExceeded);
 }
 
@@ -95,9 +95,9 @@ async fn a_panic_is_an_answer() {
         assert_ne!(request.uri().path(), VERIFY, "a panic of this test");
         Ok(Response::default())
     });
-    let stack = Around(CatchPanic).layer(bad);
-    assert_eq!(code(&stack.oneshot(request(VERIFY)).await.unwrap()), Code::Internal);
-    assert_eq!(code(&stack.oneshot(request(LOGIN)).await.unwrap()), Code::Ok);
+    let stack = Around(CatchPanic, Made(bad));
+    assert_eq!(code(&stack.answer(request(VERIFY)).await), Code::Internal);
+    assert_eq!(code(&stack.answer(request(LOGIN)).await), Code::Ok);
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn only_tonics_own_internal_errors_are_the_callers() {
         let answering = service_fn(move |_request: Request<Body>| {
             std::future::ready(Ok::<_, Infallible>(status.clone().into_http::<Body>()))
         });
-        assert_eq!(code(&Around(Malformed).layer(answering).oneshot(request(VERIFY)).await.unwrap()), seen);
+        assert_eq!(code(&Around(Malformed, Made(answering)).answer(request(VERIFY)).await), seen);
     }
 }
 
@@ -124,11 +124,8 @@ async fn the_id_goes_in_and_comes_back() {
     });
     let mut call = request(VERIFY);
     call.headers_mut().insert(REQUEST_ID, HeaderValue::from_static("mine"));
-    let response = Around(Observe { clock: Clock::default(), rpcs: Rpcs::counted_by(&Metrics::new()) })
-        .layer(echo)
-        .oneshot(call)
-        .await
-        .unwrap();
+    let observe = Observe { clock: Clock::default(), rpcs: Rpcs::counted_by(&Metrics::new()) };
+    let response = Around(observe, Made(echo)).answer(call).await;
     assert_eq!(response.headers().get(REQUEST_ID).unwrap(), "mine");
     assert_eq!(code(&response), Code::Unavailable);
 }
@@ -168,10 +165,10 @@ fn one_line_a_call_also_for_those_that_were_given_up() {
                 }
                 Ok::<_, Infallible>(Status::not_found("x").into_http())
             });
-            let stack =
-                Around(Observe { clock: Clock::default(), rpcs: Rpcs::counted_by(&Metrics::new()) }).layer(answering);
+            let observe = Observe { clock: Clock::default(), rpcs: Rpcs::counted_by(&Metrics::new()) };
+            let stack = Around(observe, Made(answering));
             for path in [VERIFY, LOGIN, "/x/Forever"] {
-                let answer = stack.clone().oneshot(request(path));
+                let answer = stack.answer(request(path));
                 tokio::time::timeout(Duration::from_millis(5), answer).await.ok();
             }
         });
