@@ -184,7 +184,7 @@ impl App {
         }
         let (stop_grpc, stop_operations) = (CancellationToken::new(), CancellationToken::new());
         let Listeners { doors, operations: probe_door, gateway: page_door } =
-            ports.into_listeners(patience, &auth.metrics);
+            ports.into_listeners(patience, &auth.metrics).map_err(internal)?;
         let parts = GrpcParts {
             auth: Arc::clone(&auth),
             readiness: Arc::clone(&readiness),

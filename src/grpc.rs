@@ -24,13 +24,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tower::util::{BoxCloneService, BoxCloneSyncService};
 use tower::Service as _;
+use tower::util::{BoxCloneService, BoxCloneSyncService};
 
 use crate::auth::Auth;
 use crate::listener::Listener;
@@ -44,7 +45,7 @@ use admin_service::AdminDoor;
 use auth_service::AuthDoor;
 use connection::Manners;
 use health::Health;
-use layers::{Answer, Around, Budget, CatchPanic, Deadline, Form, Made, Malformed, Observe};
+use layers::{Answer, Around, Budget, CatchPanic, Deadline, Elsewhere, Form, Made, Malformed, Observe};
 use limits::BySize;
 use peer::Peer;
 use rpcs::Rpcs;
@@ -141,6 +142,8 @@ fn around(auth: &Auth, rpcs: &Rpcs, services: impl Answer) -> impl Answer {
     // Around all that asks an engine. Inside the deadline, which is longer: an outage is UNAVAILABLE, and says when to come
     // back.
     let service = Around(Budget, service);
+    // Outside the budget, which a task keeps for itself; inside the deadline, which gives up what is done there, too.
+    let service = Elsewhere { runtime: Handle::current(), next: Arc::new(service) };
     // So that it counts reading and work and nothing else; what it drops at the deadline is the call alone.
     let service = Around(Deadline, service);
     // Before anything is read: what is no gRPC is not worth more.
@@ -182,8 +185,7 @@ pub fn in_process(auth: &Arc<Auth>) -> InProcess {
 
 /// What a gateway asks, without a port: as a program on this machine, which proves itself like any other.
 pub fn for_gateway(auth: &Arc<Auth>) -> ForGateway {
-    let services =
-        Services { auth: Some(auth_service(auth)), others: Routes::new(account_service(auth)).prepare() };
+    let services = Services { auth: Some(auth_service(auth)), others: Routes::new(account_service(auth)).prepare() };
     let service = Arc::new(around(auth, &Rpcs::counted_by(&auth.metrics), services));
     let peer = Peer { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), names: Arc::from([]) };
     BoxCloneSyncService::new(tower::service_fn(move |mut request: http::Request<Body>| {

@@ -2,6 +2,7 @@
 //! Must not know what is said over them; the port that is given one decides how long it may be silent.
 
 mod io;
+mod lanes;
 mod places;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +20,7 @@ use crate::tls::{Protocol, ServerTls};
 use places::Places;
 
 pub use io::Io;
+pub use lanes::Lanes;
 pub use places::{Connections, Limits};
 
 /// While the process has no descriptor left, asking again at once would only burn a core.
@@ -61,6 +64,8 @@ pub struct Listener {
     pub patience: Patience,
     pub clock: Clock,
     pub counts: Connections,
+    /// Where connections are spoken with. Unset: where the port is served.
+    pub lanes: Option<Lanes>,
 }
 
 /// A connection that may speak.
@@ -82,7 +87,7 @@ impl Listener {
         let connections = TaskTracker::new();
         let cut = CancellationToken::new();
         let _cut_when_dropped = cut.clone().drop_guard();
-        let Self { socket, tls, protocol, limits, patience, clock, counts } = self;
+        let Self { socket, tls, protocol, limits, patience, clock, counts, lanes } = self;
         let places = Places::new(limits, clock, counts);
         loop {
             let accepted = tokio::select! {
@@ -100,10 +105,15 @@ impl Listener {
             };
             // Whoever has none is closed at once: a queue would be one more thing to fill.
             let Some(place) = places.take(peer.ip()) else { continue };
+            let lane = lanes.as_ref().and_then(Lanes::emptiest);
+            let runtime = lane.as_ref().map_or_else(Handle::current, |lane| lane.runtime().clone());
+            // It is heard by the runtime that it was accepted in, until that lets it go.
+            let Ok(stream) = stream.into_std() else { continue };
             let (tls, speak, cut) = (tls.clone(), speak.clone(), cut.clone());
             // In a task of its own from the first byte on, so that nobody waits for another's handshake.
-            connections.spawn(async move {
+            let conversation = async move {
                 let conversation = async {
+                    let Ok(stream) = TcpStream::from_std(stream) else { return };
                     if let Some(connection) = open(stream, peer, tls.as_deref(), protocol, patience.handshake).await {
                         speak(connection).await;
                     }
@@ -112,8 +122,9 @@ impl Listener {
                     () = conversation => {}
                     () = cut.cancelled() => {}
                 }
-                drop(place);
-            });
+                drop((place, lane));
+            };
+            connections.spawn_on(conversation, &runtime);
         }
         drop(socket);
         connections.close();
@@ -163,6 +174,7 @@ impl Listener {
             patience: Patience::default(),
             clock: Clock::default(),
             counts: Connections::default(),
+            lanes: None,
         }
     }
 }

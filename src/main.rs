@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use postern::cli::{self, Cli};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Cli::parse_from_process(std::env::args_os()) {
         Ok(cli) => run(cli).unwrap_or_else(|error| cli::complain(&format!("{error:#}")).into()),

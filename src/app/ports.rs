@@ -1,8 +1,11 @@
 //! The ports: opened before anything is made or changed, so that a port that is taken, or a certificate that has ended,
 //! costs nothing.
 
+use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
@@ -11,7 +14,7 @@ use super::StartError;
 use crate::clock::Clock;
 use crate::config::{self, Config, Profile};
 use crate::grpc::Doors;
-use crate::listener::{Connections, Limits, Listener, Patience};
+use crate::listener::{Connections, Lanes, Limits, Listener, Patience};
 use crate::metrics::{Counter, Family, Gauge, Labels, Metrics};
 use crate::tls::{Protocol, ServerTls};
 
@@ -67,22 +70,24 @@ impl Ports {
         self.gateway.as_ref()?.local_addr().ok()
     }
 
-    pub(super) fn into_listeners(self, patience: Patience, metrics: &Metrics) -> Listeners {
+    pub(super) fn into_listeners(self, patience: Patience, metrics: &Metrics) -> io::Result<Listeners> {
         let Self { grpc, admin, operations, gateway, tls, limits, clock } = self;
         let counted = Counted::by(metrics);
         let listener = |name, socket, protocol| {
             let (tls, clock) = (tls.clone(), clock.clone());
-            Listener { socket, tls, protocol, limits, patience, clock, counts: counted.of(name) }
+            Listener { socket, tls, protocol, limits, patience, clock, counts: counted.of(name), lanes: None }
         };
+        // Administration, probes and browsers are few: theirs are the threads that do everything else.
+        let lanes = Lanes::start(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))?;
         let doors = Doors {
-            public: listener("grpc", grpc, Protocol::Grpc),
+            public: Listener { lanes: Some(lanes), ..listener("grpc", grpc, Protocol::Grpc) },
             admin: admin.map(|socket| listener("admin", socket, Protocol::Grpc)),
         };
-        Listeners {
+        Ok(Listeners {
             doors,
             operations: listener("operations", operations, Protocol::Operations),
             gateway: gateway.map(|socket| listener("gateway", socket, Protocol::Operations)),
-        }
+        })
     }
 }
 
@@ -142,6 +147,7 @@ impl GatewayPort {
             patience,
             clock,
             counts: Connections::default(),
+            lanes: None,
         }
     }
 }

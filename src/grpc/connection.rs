@@ -42,7 +42,12 @@ pub(super) struct Manners {
 }
 
 /// Answers the calls of one connection, until the peer ends it, does not answer, grows old, or `closing`.
-pub(super) async fn serve<S: Answer>(connection: Connection, service: Arc<S>, manners: Manners, closing: CancellationToken) {
+pub(super) async fn serve<S: Answer>(
+    connection: Connection,
+    service: Arc<S>,
+    manners: Manners,
+    closing: CancellationToken,
+) {
     let Manners { patience, age } = manners;
     let Connection { mut io, peer: address, names } = connection;
     // Asked for before h2, which would wait for it for ever.

@@ -9,6 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
@@ -37,11 +39,13 @@ const PATH_BYTES_MAX: usize = 128;
 pub struct Trace {
     request_id: Arc<str>,
     client: Arc<OnceLock<ClientId>>,
+    /// What the call's lines stand in, and what is exported of it.
+    spans: [Span; 2],
 }
 
 impl Trace {
     pub fn new(request_id: Arc<str>) -> Self {
-        Self { request_id, client: Arc::default() }
+        Self { request_id, client: Arc::default(), spans: [Span::none(), Span::none()] }
     }
 
     pub fn request_id(&self) -> &str {
@@ -63,7 +67,7 @@ pub struct Observe {
 
 impl Middle for Observe {
     async fn run<S: Answer>(&self, mut request: Request<Body>, next: &S) -> Response<Body> {
-        let trace = Trace::new(request_id(request.headers()));
+        let mut trace = Trace::new(request_id(request.headers()));
         let path = request.uri().path().trim_start_matches('/');
         let method = path.get(..path.floor_char_boundary(PATH_BYTES_MAX)).unwrap_or_default().to_owned();
         // An error's span whatever the filter is: a line without the id is of no use to whoever has the answer.
@@ -77,6 +81,7 @@ impl Middle for Observe {
         if let Some(id) = spans::trace_id(&exported, request.headers()) {
             span.record("trace_id", id);
         }
+        trace.spans = [span.clone(), exported.clone()];
         request.extensions_mut().insert(trace.clone());
         let id = HeaderValue::from_str(&trace.request_id);
         let started = self.clock.moment();
@@ -306,6 +311,39 @@ fn name(code: Code) -> &'static str {
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
     }
+}
+
+/// Has calls that wait for engines answered by the runtime that does everything else, so that those who ask for verdicts do not
+/// wait for them. A call that is given up here is given up there.
+#[derive(Clone, Debug)]
+pub struct Elsewhere<S> {
+    pub runtime: Handle,
+    pub next: Arc<S>,
+}
+
+impl<S: Answer> Answer for Elsewhere<S> {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        if waits_for_nothing(request.uri().path()) {
+            return self.next.answer(request).await;
+        }
+        let trace: Option<&Trace> = request.extensions().get();
+        let [span, exported] = trace.map_or_else(|| [Span::none(), Span::none()], |trace| trace.spans.clone());
+        let next = Arc::clone(&self.next);
+        let work = async move { next.answer(request).await }.instrument(exported).instrument(span);
+        match AbortOnDropHandle::new(self.runtime.spawn(work)).await {
+            Ok(response) => response,
+            Err(why) => match why.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_the_runtime_ends) => status::internal().into_http(),
+            },
+        }
+    }
+}
+
+/// What is answered from memory.
+fn waits_for_nothing(path: &str) -> bool {
+    let path = path.trim_start_matches('/');
+    is_frequent(path) || matches!(path.split_once('/'), Some((AUTH_SERVICE, "GetKeys" | "ListProviders")))
 }
 
 /// What answers calls. It never fails: a refusal is an answer too.

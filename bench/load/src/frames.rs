@@ -78,7 +78,8 @@ pub(crate) struct Headers {
 
 impl Headers {
     pub(crate) fn new(authority: &str, path: &str, more: &[(String, String)]) -> Self {
-        let own = [(":authority", authority), (":path", path), ("content-type", "application/grpc"), ("te", "trailers")];
+        let own =
+            [(":authority", authority), (":path", path), ("content-type", "application/grpc"), ("te", "trailers")];
         let all: Vec<(&str, &str)> =
             own.into_iter().chain(more.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect();
         // `:method: POST` and `:scheme: http` stand in the static table.

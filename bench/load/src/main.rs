@@ -111,7 +111,8 @@ fn run(args: Args) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
     let (from, server_from, own_from) = (Instant::now(), args.server.map(on_processors).transpose()?, own_time());
     thread::sleep((begun + plan.warm_up + plan.measured).saturating_duration_since(Instant::now()));
     let (took, own) = (from.elapsed(), own_time().saturating_sub(own_from));
-    let server = args.server.map(on_processors).transpose()?.zip(server_from).map(|(now, then)| now.saturating_sub(then));
+    let server =
+        args.server.map(on_processors).transpose()?.zip(server_from).map(|(now, then)| now.saturating_sub(then));
     let mut seen = Seen::default();
     for thread in threads {
         let of_one = thread.join().map_err(|_| "a connection's thread panicked")??;
