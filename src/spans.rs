@@ -139,6 +139,11 @@ fn known(method: &http::Method) -> &'static str {
     }
 }
 
+/// Whether a call belongs to any trace. Of most calls nobody asks, and looking closer takes longer than a verdict.
+pub fn is_traced(span: &Span, headers: &HeaderMap) -> bool {
+    !span.is_disabled() || headers.contains_key(TRACEPARENT)
+}
+
 /// Makes `span`, which has not begun, part of the trace that the caller tells of. Ids are all that is taken from there.
 pub fn adopt(span: &Span, headers: &HeaderMap) {
     let theirs = TraceContextPropagator::new().extract(&Theirs(headers));

@@ -1,10 +1,13 @@
 //! What stands around every RPC, whichever service it belongs to: who asked (an id), how long it may take, and that a
 //! panic costs one call. Must not know what the calls mean. In which order the layers stand, and why, says `grpc.rs`.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
+use std::hash::{BuildHasher as _, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,7 +23,7 @@ use tracing::{Instrument as _, Span};
 use crate::budget;
 use crate::clock::Clock;
 use crate::domain::id::ClientId;
-use crate::domain::time::Moment;
+use crate::domain::time::{Moment, Timestamp};
 use crate::grpc::rpcs::Rpcs;
 use crate::grpc::status;
 use crate::proto::account::v1::account_service_server::SERVICE_NAME as ACCOUNT_SERVICE;
@@ -67,9 +70,13 @@ pub struct Observe {
 
 impl Middle for Observe {
     async fn run<S: Answer>(&self, mut request: Request<Body>, next: &S) -> Response<Body> {
-        let mut trace = Trace::new(request_id(request.headers()));
+        let started = self.clock.moment();
+        let mut trace = Trace::new(request_id(request.headers(), started.wall));
         let path = request.uri().path().trim_start_matches('/');
-        let method = path.get(..path.floor_char_boundary(PATH_BYTES_MAX)).unwrap_or_default().to_owned();
+        let method = match self.rpcs.named(path).path {
+            Some(known) => Cow::Borrowed(known),
+            None => Cow::Owned(path.get(..path.floor_char_boundary(PATH_BYTES_MAX)).unwrap_or_default().to_owned()),
+        };
         // An error's span whatever the filter is: a line without the id is of no use to whoever has the answer.
         let span = tracing::error_span!("rpc", request_id = &*trace.request_id, trace_id = Empty);
         let exported = {
@@ -77,14 +84,15 @@ impl Middle for Observe {
             named.counts.begun();
             spans::rpc(named.service, named.method, &trace.request_id)
         };
-        spans::adopt(&exported, request.headers());
-        if let Some(id) = spans::trace_id(&exported, request.headers()) {
-            span.record("trace_id", id);
+        if spans::is_traced(&exported, request.headers()) {
+            spans::adopt(&exported, request.headers());
+            if let Some(id) = spans::trace_id(&exported, request.headers()) {
+                span.record("trace_id", id);
+            }
         }
         trace.spans = [span.clone(), exported.clone()];
         request.extensions_mut().insert(trace.clone());
         let id = HeaderValue::from_str(&trace.request_id);
-        let started = self.clock.moment();
         let Self { clock, rpcs } = self.clone();
         let code = Code::Cancelled;
         let mut line = AccessLine { method, trace, started, clock, rpcs, exported: exported.clone(), code };
@@ -105,7 +113,7 @@ impl Middle for Observe {
 
 /// Writes itself when it goes away, so that calls which the caller gave up are seen too.
 struct AccessLine {
-    method: String,
+    method: Cow<'static, str>,
     trace: Trace,
     started: Moment,
     clock: Clock,
@@ -123,7 +131,7 @@ impl Drop for AccessLine {
         // To the microsecond; what stands behind it is noise.
         let duration_ms = f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
         let client = self.trace.client.get().map(ClientId::as_str);
-        let (method, code) = (self.method.as_str(), name(self.code));
+        let (method, code) = (&*self.method, name(self.code));
         // So many that they would drown the rest, and cost more than the call.
         if is_frequent(method) {
             tracing::debug!(method, code, duration_ms, client, "answered");
@@ -155,12 +163,25 @@ fn is_frequent(method: &str) -> bool {
 }
 
 /// The caller's id if it is a plain one, so that a request can be followed through several services; else a new one.
-fn request_id(headers: &HeaderMap) -> Arc<str> {
+fn request_id(headers: &HeaderMap, now: Timestamp) -> Arc<str> {
     let mut sent = headers.get_all(REQUEST_ID).iter();
     match (sent.next().and_then(|id| id.to_str().ok()), sent.next()) {
         (Some(id), None) if is_request_id(id) => id.into(),
-        _ => uuid::Uuid::now_v7().to_string().into(),
+        _ => new_id(now),
     }
+}
+
+/// A UUIDv7 (RFC 9562, section 6.2): the time, what is of this process alone, and a count. Asking the system for random bytes
+/// takes longer than a verdict, and nobody has to guess an id.
+fn new_id(now: Timestamp) -> Arc<str> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    static OF_THIS_PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let [a, b, c, d, e, f, _, _] = OF_THIS_PROCESS.to_le_bytes();
+    let [g, h, i, j] = count.to_be_bytes();
+    let millis = u64::try_from(now.millis()).unwrap_or_default();
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
+    Arc::from(&*id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
 }
 
 fn is_request_id(id: &str) -> bool {

@@ -43,6 +43,8 @@ struct Name {
 /// One method.
 #[derive(Debug)]
 pub(super) struct Named {
+    /// Without a slash before it; none of what is no method.
+    pub(super) path: Option<&'static str>,
     /// With its package.
     pub(super) service: &'static str,
     pub(super) method: &'static str,
@@ -63,9 +65,9 @@ impl Rpcs {
     pub fn counted_by(metrics: &Metrics) -> Self {
         let named = |name: &'static Name| {
             let counts = metrics.rpc(&name.short, &name.method);
-            (name.path.as_str(), Named { service: &name.service, method: &name.method, counts })
+            (name.path.as_str(), Named { path: Some(&name.path), service: &name.service, method: &name.method, counts })
         };
-        let other = Named { service: OTHER, method: OTHER, counts: metrics.rpc(OTHER, OTHER) };
+        let other = Named { path: None, service: OTHER, method: OTHER, counts: metrics.rpc(OTHER, OTHER) };
         Self(Arc::new(Table { known: NAMES.iter().map(named).collect(), other }))
     }
 

@@ -27,10 +27,12 @@ fn request(path: &str) -> Request<Body> {
 fn a_plain_request_id_is_kept_and_any_other_replaced() {
     let long = "a".repeat(65);
     for kept in ["a", "req-1.2_3", &"a".repeat(64)] {
-        assert_eq!(&*request_id(&headers(REQUEST_ID, &[kept])), kept);
+        assert_eq!(&*request_id(&headers(REQUEST_ID, &[kept]), Timestamp::default()), kept);
     }
     for values in [&[][..], &[""], &["a b"], &["a/b"], &["a\u{e9}"], &[&long], &["a", "b"], &["a", "a"]] {
-        let id = request_id(&headers(REQUEST_ID, values));
+        let now = Timestamp::from_millis(1_764_000_000_000);
+        let [id, other] = [(); 2].map(|()| request_id(&headers(REQUEST_ID, values), now));
+        assert_ne!(id, other);
         assert_eq!(uuid::Uuid::parse_str(&id).unwrap().get_version_num(), 7, "{values:?}");
     }
 }
