@@ -87,8 +87,8 @@ def blocks():
 
 def typed():
     """The commands of the runbooks, in blocks and in sentences."""
-    in_blocks = [line for block in blocks() for line in block.splitlines() if line.startswith("postern ")]
-    return in_blocks + re.findall(r"`(postern [^`]+)`", RUNBOOKS.read_text())
+    page = RUNBOOKS.read_text()
+    return re.findall(r"^(?:kubectl exec .* -- /)?(postern .+)$", page, re.MULTILINE) + re.findall(r"`(postern [^`]+)`", page)
 
 
 def expressions():
