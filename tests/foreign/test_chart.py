@@ -1,0 +1,972 @@
+"""The Helm chart under both majors of Helm: what it renders, what it refuses, and its settings and commands with the real program.
+
+Nobody here has a cluster. Kubernetes' own schemas judge the objects, and the program is started as the containers would start it, with
+the files that would be mounted, by a user that has the rights of theirs."""
+
+import base64
+import copy
+import functools
+import json
+import os
+import pathlib
+import re
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import unittest
+import urllib.request
+
+import jsonschema
+import kubernetes_validate
+import yaml
+from cryptography import x509
+
+from support import BINARY, PASSWORD, PATIENCE_SECONDS, clean_environment
+from test_encrypted import Authority
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm" / "postern"
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+FILES = {path.stem: path for path in sorted((ROOT / "tests" / "foreign" / "chart").glob("*.yaml"))}
+
+# The two majors that people have. Whoever runs the tests says where they are, or scripts/test has put them here.
+HELMS = {
+    major: os.environ.get(f"POSTERN_HELM{major}") or str(ROOT / "tests" / "foreign" / "helm" / str(major) / "helm")
+    for major in (3, 4)
+}
+# The oldest that the chart takes, before and after `sleep` for preStop, and the newest that schemas are there for.
+KUBERNETES = ("1.28.0", "1.31.0", "1.34.0", "1.37.0")
+NEWEST = KUBERNETES[-1]
+
+# Of others than Kubernetes: no schema is at hand, so what is needed of them is asserted below.
+FOREIGN_KINDS = {
+    "Certificate": "cert-manager.io/v1",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+    "PrometheusRule": "monitoring.coreos.com/v1",
+    "HTTPRoute": "gateway.networking.k8s.io/v1",
+    "GRPCRoute": "gateway.networking.k8s.io/v1",
+    "BackendTLSPolicy": "gateway.networking.k8s.io/v1",
+}
+
+SECRETS = "/run/secrets/postern"
+# What a server takes beside its hashing threads before it starts; src/config/surroundings.rs.
+BASE_MIB = 64
+# How long calls that have begun are waited for.
+DRAIN_SECONDS = 10
+
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Half a second to read, for each object.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
+
+
+def setUpModule():
+    for major, path in HELMS.items():
+        said = subprocess.run([path, "version", "--short"], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+        assert said.stdout.startswith(f"v{major}."), f"{path} is no Helm {major}: {said.stdout}{said.stderr}"
+
+
+def helm(major, *arguments, given=None):
+    with tempfile.TemporaryDirectory(prefix="postern-helm-") as home:
+        of_helm = {f"HELM_{what}_HOME": home for what in ("CONFIG", "CACHE", "DATA")}
+        return subprocess.run(
+            [HELMS[major], *map(str, arguments)],
+            input=given,
+            stdin=None if given is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            env=clean_environment(KUBECONFIG="/dev/null", **of_helm),
+        )
+
+
+@functools.cache
+def _template(major, name, changes, release, namespace, kubernetes, options):
+    return helm(
+        major, "template", release, str(CHART), "-n", namespace, "-f", FILES[name], "-f", "-", "--kube-version", kubernetes, *options,
+        given=changes,
+    )
+
+
+def template(name, changes=None, *, major=4, release="rel", namespace="auth", kubernetes=NEWEST, options=()):
+    """What Helm says about a file of values with changes."""
+    return _template(major, name, json.dumps(changes or {}), release, namespace, kubernetes, tuple(options))
+
+
+def text_of(name, changes=None, **more):
+    said = template(name, changes, **more)
+    if said.returncode:
+        raise AssertionError(f"{name} with {changes} does not render:\n{said.stderr}")
+    return said.stdout
+
+
+@functools.cache
+def _objects(text):
+    return [found for found in yaml.load_all(text, Loader) if found]
+
+
+def objects(name, changes=None, **more):
+    return copy.deepcopy(_objects(text_of(name, changes, **more)))
+
+
+def of_kind(kind, name, changes=None, **more):
+    """The objects of a kind, by their names."""
+    return {found["metadata"]["name"]: found for found in objects(name, changes, **more) if found["kind"] == kind}
+
+
+def refusal(name, changes):
+    """The faults that are told, one a line; the same by both majors."""
+    told = []
+    for major in HELMS:
+        said = template(name, changes, major=major)
+        if not said.returncode:
+            raise AssertionError(f"{name} with {changes} renders")
+        told.append(re.sub(r"\A.*?\n\n|\n\nUse --debug.*", "", said.stderr, flags=re.DOTALL).strip().splitlines())
+    if told[0] != told[1]:
+        raise AssertionError(f"Helm 3 says {told[0]}, Helm 4 {told[1]}")
+    return told[0]
+
+
+def pods_of(found):
+    """Metadata and spec of each pod that objects make."""
+    pods = []
+    for each in found:
+        if each["kind"] == "Pod":
+            pods.append((each["metadata"], each["spec"]))
+        elif each["kind"] in ("Deployment", "Job"):
+            pods.append((each["spec"]["template"]["metadata"], each["spec"]["template"]["spec"]))
+    return [(metadata | {"of": metadata["labels"]["app.kubernetes.io/component"]}, spec) for metadata, spec in pods]
+
+
+def containers_of(spec):
+    return [*spec.get("initContainers", ()), *spec["containers"]]
+
+
+def selects(selector, labels):
+    assert set(selector) <= {"matchLabels"}, selector
+    return selector.get("matchLabels", {}).items() <= labels.items()
+
+
+def leaves(values, path=()):
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def at(path, value):
+    """A value where a path says."""
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+def merged(below, above):
+    """As Helm merges values."""
+    both = dict(below)
+    for key, value in above.items():
+        both[key] = merged(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+    return both
+
+
+def values_of(name):
+    return merged(VALUES, yaml.safe_load(FILES[name].read_text()))
+
+
+class EachCase(unittest.TestCase):
+    def each(self, kubernetes=(NEWEST,)):
+        """Each file of values under each version, and what it renders."""
+        for name in FILES:
+            for version in kubernetes:
+                with self.subTest(values=name, kubernetes=version):
+                    yield name, objects(name, kubernetes=version)
+
+    def each_pod(self, kubernetes=(NEWEST,)):
+        for name, found in self.each(kubernetes):
+            pods = pods_of(found)
+            self.assertTrue(pods)
+            for metadata, spec in pods:
+                with self.subTest(values=name, pod=metadata["of"]):
+                    yield name, metadata, spec
+
+    def each_container(self):
+        for name, metadata, spec in self.each_pod(KUBERNETES):
+            for container in containers_of(spec):
+                with self.subTest(values=name, pod=metadata["of"], container=container["name"]):
+                    yield container
+
+
+class RenderTest(EachCase):
+    def test_both_majors_find_no_fault_in_the_chart(self):
+        for name, path in FILES.items():
+            for major in HELMS:
+                with self.subTest(values=name, helm=major):
+                    said = helm(major, "lint", "--strict", str(CHART), "-f", path)
+                    self.assertEqual(said.returncode, 0, said.stdout + said.stderr)
+                    self.assertIn("1 chart(s) linted, 0 chart(s) failed", said.stdout)
+                    self.assertNotIn("WARN", said.stdout + said.stderr)
+
+    def test_every_object_fits_the_schema_of_its_kubernetes(self):
+        for _, found in self.each(KUBERNETES):
+            pass
+        for name in FILES:
+            for version in KUBERNETES:
+                for found in objects(name, kubernetes=version):
+                    with self.subTest(values=name, kubernetes=version, object=found["kind"], name=found["metadata"]["name"]):
+                        if found["kind"] in FOREIGN_KINDS:
+                            self.assertEqual(found["apiVersion"], FOREIGN_KINDS[found["kind"]])
+                        else:
+                            kubernetes_validate.validate(found, version, strict=True)
+
+    def test_the_schemas_find_faults(self):
+        deployment = of_kind("Deployment", "minimal")["rel-postern"]
+        deployment["spec"]["replicas"] = "three"
+        with self.assertRaises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(deployment, NEWEST, strict=True)
+        deployment["spec"] |= {"replicas": 3, "replica": 3}
+        with self.assertRaises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(deployment, NEWEST, strict=True)
+
+    def test_all_foreign_kinds_are_rendered_somewhere(self):
+        kinds = {found["kind"] for name in FILES for found in objects(name)}
+        self.assertLessEqual(set(FOREIGN_KINDS), kinds)
+
+    def test_both_majors_render_the_same(self):
+        for name in FILES:
+            for version in KUBERNETES:
+                with self.subTest(values=name, kubernetes=version):
+                    self.assertEqual(text_of(name, major=3, kubernetes=version), text_of(name, major=4, kubernetes=version))
+
+    def test_a_render_is_the_same_twice(self):
+        for name in FILES:
+            with self.subTest(values=name):
+                again = helm(4, "template", "rel", CHART, "-n", "auth", "-f", FILES[name], "--kube-version", NEWEST)
+                self.assertEqual(again.stdout, text_of(name))
+
+    def test_an_upgrade_renders_what_an_install_does(self):
+        for name in FILES:
+            for major in HELMS:
+                with self.subTest(values=name, helm=major):
+                    self.assertEqual(text_of(name, major=major, options=["--is-upgrade"]), text_of(name, major=major))
+
+    def test_an_older_kubernetes_is_refused(self):
+        for major in HELMS:
+            with self.subTest(helm=major):
+                said = template("minimal", major=major, kubernetes="1.27.9")
+                self.assertEqual(said.returncode, 1)
+                self.assertIn("chart requires kubeVersion: >=1.28.0-0", said.stderr)
+
+    def test_the_chart_can_be_packed_and_used_packed(self):
+        for major in HELMS:
+            with self.subTest(helm=major), tempfile.TemporaryDirectory() as folder:
+                said = helm(major, "package", CHART, "-d", folder)
+                self.assertEqual(said.returncode, 0, said.stderr)
+                (packed,) = pathlib.Path(folder).iterdir()
+                self.assertEqual(packed.name, "postern-0.1.0.tgz")
+                said = helm(major, "template", "rel", packed, "-n", "auth", "-f", FILES["full"], "--kube-version", NEWEST)
+                self.assertEqual(said.stdout, text_of("full"))
+
+    def test_no_key_stands_twice_in_an_object(self):
+        # The parser of Kubernetes takes the last one, and nobody is told.
+        class Strict(yaml.SafeLoader):
+            pass
+
+        def mapping(loader, node):
+            pairs = loader.construct_pairs(node, deep=True)
+            keys = [key for key, _ in pairs]
+            self.assertEqual(len(keys), len(set(map(str, keys))), keys)
+            return dict(pairs)
+
+        Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+        for name in FILES:
+            with self.subTest(values=name):
+                # The largest object has been checked as JSON.
+                text = text_of(name, {"monitoring": {"dashboard": {"enabled": False}, "prometheusRule": {"enabled": False}}})
+                self.assertTrue(list(yaml.load_all(text, Strict)))
+
+    def test_names_and_labels_fit_into_what_kubernetes_allows(self):
+        long = "a" * 52 + "b"
+        for release in ("rel", long):
+            for name in FILES:
+                with self.subTest(values=name, release=release):
+                    for found in objects(name, release=release):
+                        self.assertRegex(found["metadata"]["name"], r"\A[a-z]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+                        for value in found["metadata"].get("labels", {}).values():
+                            self.assertRegex(value, r"\A([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
+        over = {"fullnameOverride": "c" * 63, "nameOverride": "d" * 63}
+        for found in objects("full", over, release=long):
+            self.assertLessEqual(len(found["metadata"]["name"]), 63)
+
+    def test_two_releases_in_a_namespace_do_not_meet(self):
+        ours, theirs = objects("full", release="eu"), objects("full", release="us")
+        names = [{(found["kind"], found["metadata"]["name"]) for found in release} for release in (ours, theirs)]
+        self.assertFalse(names[0] & names[1])
+        for found in ours:
+            spec = found.get("spec", {})
+            selector = {
+                "Service": lambda spec: {"matchLabels": spec["selector"]},
+                "Deployment": lambda spec: spec["selector"],
+                "PodDisruptionBudget": lambda spec: spec["selector"],
+                "NetworkPolicy": lambda spec: spec["podSelector"],
+            }.get(found["kind"])
+            if selector:
+                for metadata, _ in pods_of(theirs):
+                    self.assertFalse(selects(selector(spec), metadata["labels"]), found["metadata"]["name"])
+
+    def test_every_object_is_in_the_namespace_of_the_release_with_its_labels(self):
+        for _, found in self.each():
+            for each in found:
+                self.assertEqual(each["metadata"]["namespace"], "auth")
+                labels = each["metadata"]["labels"]
+                self.assertEqual(labels["app.kubernetes.io/instance"], "rel")
+                self.assertEqual(labels["app.kubernetes.io/managed-by"], "Helm")
+
+    def test_a_selector_never_changes(self):
+        # Kubernetes refuses the upgrade if it does.
+        def selectors(**more):
+            return {name: found["spec"]["selector"] for name, found in of_kind("Deployment", "full", **more).items()}
+
+        changes = {
+            "commonLabels": {"app.kubernetes.io/name": "x", "app.kubernetes.io/component": "y", "tier": "z"},
+            "podLabels": {"app.kubernetes.io/instance": "x", "more": "y"},
+            "image": {"tag": "9.9", "digest": ""},
+            "gateway": {"replicaCount": 7},
+        }
+        self.assertEqual(selectors(changes=changes), selectors())
+        for name, found in of_kind("Deployment", "full", changes).items():
+            with self.subTest(deployment=name):
+                self.assertTrue(selects(found["spec"]["selector"], found["spec"]["template"]["metadata"]["labels"]))
+
+    def test_a_new_version_of_the_chart_alone_restarts_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            newer = pathlib.Path(folder) / "postern"
+            shutil.copytree(CHART, newer)
+            about = (newer / "Chart.yaml").read_text()
+            (newer / "Chart.yaml").write_text(about.replace("version: 0.1.0", "version: 0.1.1").replace('"0.1.0"', '"0.1.1"'))
+            said = helm(4, "template", "rel", newer, "-n", "auth", "-f", FILES["full"], "--kube-version", NEWEST)
+        self.assertIn("postern-0.1.1", said.stdout)
+        self.assertEqual(pods_of(_objects(said.stdout)), pods_of(objects("full")))
+
+    def test_numbers_are_written_as_numbers(self):
+        large = 2_000_000_000
+        changes = {
+            "podSecurityContext": {"runAsUser": large, "runAsGroup": large, "fsGroup": large},
+            "migrations": {"ttlSecondsAfterFinished": large, "activeDeadlineSeconds": large, "backoffLimit": 1_000_000},
+            "bootstrap": {"ttlSecondsAfterFinished": large},
+            "revisionHistoryLimit": 1_000_000,
+            "minReadySeconds": 1_000_000,
+            "replicaCount": 1_000_000,
+            "autoscaling": {"minReplicas": 1_000_000, "maxReplicas": 2_000_000, "targetCPUUtilizationPercentage": 1_000_000},
+            "gateway": {"replicaCount": 1_000_000},
+            "lifecycle": {"terminationGracePeriodSeconds": 1_000_000},
+            "probes": {"startup": {"failureThreshold": 1_000_000}},
+            "config": {"limits": {"connections": 1_000_000}},
+            "passwords": {"threads": 256, "memoryKib": 262_144},
+            "resources": {"limits": {"memory": "70Gi"}},
+        }
+        for major in HELMS:
+            text = text_of("full", changes, major=major)
+            self.assertNotRegex(text, r"[0-9]e\+[0-9]")
+            for found in _objects(text):
+                if found["kind"] not in FOREIGN_KINDS:
+                    kubernetes_validate.validate(found, NEWEST, strict=True)
+            self.assertIn("connections = 1000000\n", text)
+
+    def test_a_number_from_the_command_line_is_one_too(self):
+        given = ["--set", "config.sessions.max_per_user=7", "--set", "podDisruptionBudget.minAvailable=1"]
+        self.assertIn("max_per_user = 7\n", text_of("minimal", options=given))
+
+
+class RefusalTest(EachCase):
+    """What does not render, and that it says why. Row 192: without an existing Secret there is none."""
+
+    def test_the_defaults_name_everything_that_is_missing_at_once(self):
+        for major in HELMS:
+            with self.subTest(helm=major):
+                said = helm(major, "template", "rel", CHART)
+                self.assertEqual(said.returncode, 1)
+                missing = re.findall(r"^([A-Za-z.]+): missing; ", said.stderr, re.MULTILINE)
+                wanted = ["image.repository", "issuerUrl", "masterKey.existingSecret", "store.postgres.existingSecret"]
+                wanted += ["vault.redis.existingSecret", "migrations.existingSecret", "tls.existingSecret"]
+                self.assertEqual(missing, wanted)
+
+    def test_what_is_missing_or_does_not_go_together_is_refused(self):
+        client = {"id": "shop", "secret": {"name": "a", "key": "b"}}
+        for name, changes, start in [
+            ("minimal", {"masterKey": {"existingSecret": ""}}, "masterKey.existingSecret: missing; "),
+            ("minimal", {"store": {"postgres": {"existingSecret": ""}}}, "store.postgres.existingSecret: missing; "),
+            ("minimal", {"vault": {"redis": {"existingSecret": ""}}}, "vault.redis.existingSecret: missing; "),
+            ("minimal", {"migrations": {"existingSecret": ""}}, "migrations.existingSecret: missing; "),
+            ("minimal", {"tls": {"existingSecret": ""}}, "tls.existingSecret: missing; "),
+            ("minimal", {"bootstrap": {"enabled": True}}, "bootstrap.existingSecret: missing; "),
+            ("minimal", {"tls": {"mode": "certManager"}}, "tls.certManager.issuerRef.name: missing; "),
+            ("minimal", {"tls": {"requireClientCertificate": True}}, "tls.requireClientCertificate: needs "),
+            ("mesh", {"tls": {"clientCa": {"existingSecret": "x"}}}, "tls.mode: with mesh the mesh checks certificates; "),
+            ("minimal", {"admin": {"enabled": True}}, "admin.enabled: AdminService on a reachable address needs "),
+            ("sqlite", {"replicaCount": 2}, "store.engine: sqlite is one file of one server; "),
+            ("sqlite", {"autoscaling": {"enabled": True}}, "store.engine: sqlite is one file of one server; "),
+            ("minimal", {"gateway": {"enabled": True}}, "gateway.url: missing; "),
+            (
+                "guarded",
+                {"gateway": {"enabled": True, "url": "https://a.test", "mode": "deployment"}},
+                "gateway.mode: a gateway in pods of its own has no certificate to show; ",
+            ),
+            ("minimal", {"ingress": {"gateway": {"enabled": True}}}, "ingress.gateway.enabled: needs gateway.enabled"),
+            ("minimal", {"ingress": {"grpc": {"enabled": True}}}, "ingress.grpc.hosts: missing; "),
+            ("probed", {"gatewayApi": {"httpRoute": {"parentRefs": []}}}, "gatewayApi.httpRoute.parentRefs: missing; "),
+            ("minimal", {"gatewayApi": {"grpcRoute": {"enabled": True}}}, "gatewayApi.grpcRoute: needs "),
+            ("mesh", {"gatewayApi": {"backendTlsPolicy": {"enabled": True}}}, "gatewayApi.backendTlsPolicy.enabled: with "),
+            ("guarded", {"probes": {"mode": "exec"}}, "probes.mode: exec has no certificate to show; "),
+            ("full", {"autoscaling": {"minReplicas": 10}}, "autoscaling.minReplicas: more than autoscaling.maxReplicas"),
+            ("full", {"resources": {"requests": {"cpu": None}}}, "resources.requests.cpu: missing; "),
+            ("minimal", {"podDisruptionBudget": {"minAvailable": 2}}, "podDisruptionBudget.minAvailable: as many as "),
+            ("minimal", {"podDisruptionBudget": {"minAvailable": "100%"}}, "podDisruptionBudget.minAvailable: as many as "),
+            ("minimal", {"podDisruptionBudget": {"maxUnavailable": 0}}, "podDisruptionBudget.maxUnavailable: 0, so "),
+            ("minimal", {"updateStrategy": {"maxSurge": 0}}, "updateStrategy: maxSurge and maxUnavailable are both 0, so "),
+            (
+                "minimal",
+                {"lifecycle": {"terminationGracePeriodSeconds": 15}},
+                "lifecycle.terminationGracePeriodSeconds: less than the sleep and ",
+            ),
+            ("minimal", {"telemetry": {"ca": {"file": "/a", "configMap": "b"}}}, "telemetry.ca: set one of "),
+            ("full", {"clients": [{"id": "a"}, {"id": "a"}]}, "clients: a stands there twice"),
+            ("full", {"providers": [{"id": "a"}, {"id": "a"}]}, "providers: a stands there twice"),
+            ("full", {"trustedIssuers": [{"name": "a"}, {"name": "a"}]}, "trustedIssuers: a stands there twice"),
+            ("full", {"gateway": {"clients": [client, client]}}, "gateway.clients: shop stands there twice"),
+            ("minimal", {"fullnameOverride": "4you"}, "fullnameOverride: 4you is no name of a Service"),
+        ]:
+            with self.subTest(values=name, changes=changes):
+                faults = refusal(name, changes)
+                self.assertEqual(len(faults), 1, faults)
+                self.assertTrue(faults[0].startswith(start), faults)
+
+    def test_what_the_chart_writes_itself_is_refused_elsewhere(self):
+        text = (CHART / "templates" / "_config.tpl").read_text()
+        own = re.search(r'define "postern.ownSettings" -}}\s+{{- list (.*?) \| toJson', text, re.DOTALL)[1]
+        own = [shlex.split(own)[at] for at in range(len(shlex.split(own)))]
+        self.assertIn("keys.master", own)
+        for setting in own:
+            with self.subTest(setting=setting):
+                path = setting.split(".")
+                config = at(path, {} if len(path) == 1 else "x")
+                self.assertEqual(refusal("minimal", {"config": config})[0].partition(":")[0], f"config.{setting}")
+                variable = "POSTERN__" + setting.upper().replace(".", "__")
+                faults = refusal("minimal", {"extraEnv": [{"name": variable, "value": "x"}]})
+                self.assertTrue(faults[0].startswith(f"extraEnv: {variable} would win"), faults)
+        # Everything that the file of the largest values has is from there, or from a value of the chart's.
+        written = tomllib.loads(Settings("full").text)
+        given = yaml.safe_load(FILES["full"].read_text())["config"]
+        for section, value in written.items():
+            if section not in own:
+                keys = {key for key in value if f"{section}.{key}" not in own}
+                self.assertEqual(keys, set(given.get(section, {})), section)
+
+    def test_a_secret_in_values_is_refused(self):
+        secret = "pcs_" + "A" * 43
+        for changes in [
+            {"clients": [{"id": "a", "settings": {"secrets": [{"value": secret}]}}]},
+            {"providers": [{"id": "google", "settings": {"client_secret": {"value": secret}}}]},
+            {"trustedIssuers": [{"name": "a", "settings": {"secret": {"value": secret}}}]},
+            {"config": {"keys": {"master": {"value": secret}}}},
+            {"config": {"limits": {"x": {"value": secret}}}},
+            {"extraEnv": [{"name": "POSTERN__KEYS__MASTER__VALUE", "value": secret}]},
+            {"extraEnv": [{"name": "POSTERN__STORE__POSTGRES__URL__VALUE", "value": secret}]},
+            {"extraEnv": [{"name": "OTEL_EXPORTER_OTLP_HEADERS", "value": secret}]},
+            {"masterKey": {"value": secret}},
+            {"clients": [{"id": "a", "secrets": [{"value": secret}]}]},
+            {"gateway": {"clients": [{"id": "a", "secret": {"value": secret}}]}},
+        ]:
+            for major in HELMS:
+                with self.subTest(changes=changes, helm=major):
+                    said = template("minimal", changes, major=major)
+                    self.assertEqual(said.returncode, 1)
+                    self.assertNotIn(secret, said.stdout + said.stderr)
+
+    def test_the_schema_has_each_value_and_no_other(self):
+        def compared(schema, values, path):
+            known = set(schema["properties"])
+            # A sub-chart's, and what probes may have besides.
+            self.assertLessEqual(known - set(values), {"global", "initialDelaySeconds", "claims", "requests", "name", "kind", "group"}, path)
+            self.assertLessEqual(set(values), known, path)
+            self.assertIs(schema["additionalProperties"], False, path)
+            present = {key for key, value in values.items() if value is not None}
+            self.assertEqual(set(schema.get("required", ())), present, path)
+            for key, value in values.items():
+                if isinstance(value, dict) and "properties" in schema["properties"][key]:
+                    compared(schema["properties"][key], value, f"{path}.{key}")
+
+        jsonschema.Draft7Validator.check_schema(SCHEMA)
+        compared(SCHEMA, VALUES, "")
+
+    def test_a_value_of_the_wrong_type_is_refused_wherever_it_stands(self):
+        validator = jsonschema.Draft7Validator(SCHEMA)
+        good = values_of("minimal")
+        self.assertTrue(validator.is_valid(good))
+        for path, value in leaves(VALUES):
+            wrong = 17.5 if isinstance(value, (str, dict, list, bool)) or value is None else "17"
+            with self.subTest(value=".".join(path)):
+                self.assertFalse(validator.is_valid(merged(good, at(path, wrong))))
+
+    def test_helm_asks_the_schema(self):
+        for changes in [
+            {"replicas": 3},
+            {"replicaCount": "3"},
+            {"replicaCount": 0},
+            {"image": {"digest": "sha256:abc"}},
+            {"image": {"tag": "a b"}},
+            {"image": {"repository": "a@b"}},
+            {"issuerUrl": "http://auth.shop.test"},
+            {"issuerUrl": "https://auth.shop.test/"},
+            {"issuerUrl": 'https://a"\nprofile = "development'},
+            {"issuerUrl": "https://a\u0000b"},
+            {"masterKey": {"existingSecret": "Not A Name"}},
+            {"masterKey": {"existingSecret": "a\nb"}},
+            {"masterKey": {"key": "../../etc/passwd"}},
+            {"masterKey": {"key": ""}},
+            {"clients": [{"id": "a/../b"}]},
+            {"clients": [{"id": 'a"\n[keys'}]},
+            {"clients": [{}]},
+            {"providers": [{"id": "Google"}]},
+            {"tls": {"serverName": "a, evil.test]"}},
+            {"tls": {"mode": "none"}},
+            {"listen": {"address": "10.0.0.1"}},
+            {"passwords": {"memoryKib": 1024}},
+            {"passwords": {"threads": 0}},
+            {"memory": {"baseMib": 10}},
+            {"podSecurityContext": {"runAsUser": 0}},
+            {"podSecurityContext": {"runAsUser": "65532"}},
+            {"service": {"port": 70000}},
+            {"service": {"annotations": {"a": 1}}},
+            {"store": {"engine": "mysql"}},
+            {"store": {"sqlite": {"size": "8 GB"}}},
+            {"telemetry": {"otlpEndpoint": "http://a:4317"}},
+            {"telemetry": {"endpoint": "collector:4317"}},
+            {"telemetry": {"endpoint": "http://collector"}},
+            {"telemetry": {"sampleOneIn": 0}},
+            {"ingress": {"gateway": {"hosts": ["a b"]}}},
+            {"bootstrap": {"user": "a\nb"}},
+            {"podDisruptionBudget": {"maxUnavailable": "half"}},
+        ]:
+            for major in HELMS:
+                with self.subTest(changes=changes, helm=major):
+                    said = template("minimal", changes, major=major)
+                    self.assertEqual(said.returncode, 1)
+                    self.assertIn("values don't meet the specifications of the schema", said.stderr)
+
+    def test_values_of_an_older_chart_that_lack_a_key_are_refused(self):
+        # `helm upgrade --reuse-values` brings those; a null takes a default away just so.
+        for path in [("telemetry", "ca"), ("telemetry",), ("probes", "liveness"), ("memory",), ("networkPolicy", "egress", "otlp")]:
+            for major in HELMS:
+                with self.subTest(path=path, helm=major):
+                    said = template("minimal", at(path, None), major=major)
+                    self.assertEqual(said.returncode, 1)
+                    self.assertIn("values don't meet the specifications of the schema", said.stderr)
+                    self.assertIn(path[-1], said.stderr)
+        # Those of today, as Helm keeps them: with all defaults.
+        for name in FILES:
+            self.assertEqual(text_of(name, values_of(name)), text_of(name))
+
+
+class HardeningTest(EachCase):
+    """Row 201, a test for each field."""
+
+    def test_no_pod_runs_as_root(self):
+        for _, _, spec in self.each_pod(KUBERNETES):
+            self.assertIs(spec["securityContext"]["runAsNonRoot"], True)
+        for container in self.each_container():
+            self.assertIs(container["securityContext"]["runAsNonRoot"], True)
+            self.assertNotIn("runAsUser", container["securityContext"])
+
+    def test_every_user_is_a_number_above_zero(self):
+        for _, _, spec in self.each_pod(KUBERNETES):
+            for field in ("runAsUser", "runAsGroup", "fsGroup"):
+                self.assertIsInstance(spec["securityContext"][field], int)
+                self.assertGreater(spec["securityContext"][field], 0)
+
+    def test_every_root_is_read_only(self):
+        for container in self.each_container():
+            self.assertIs(container["securityContext"]["readOnlyRootFilesystem"], True)
+
+    def test_every_container_drops_all_capabilities_and_adds_none(self):
+        for container in self.each_container():
+            self.assertEqual(container["securityContext"]["capabilities"], {"drop": ["ALL"]})
+
+    def test_no_container_may_gain_privileges(self):
+        for container in self.each_container():
+            self.assertIs(container["securityContext"]["allowPrivilegeEscalation"], False)
+
+    def test_no_container_is_privileged(self):
+        for container in self.each_container():
+            self.assertIs(container["securityContext"]["privileged"], False)
+            self.assertNotIn("procMount", container["securityContext"])
+
+    def test_every_pod_has_the_seccomp_profile_of_the_runtime(self):
+        for _, _, spec in self.each_pod(KUBERNETES):
+            self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+        for container in self.each_container():
+            self.assertEqual(container["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+
+    def test_no_pod_has_a_token_of_its_service_account(self):
+        for _, _, spec in self.each_pod(KUBERNETES):
+            self.assertIs(spec["automountServiceAccountToken"], False)
+            for volume in spec.get("volumes", ()):
+                for source in volume.get("projected", {}).get("sources", ()):
+                    self.assertNotIn("serviceAccountToken", source)
+        for name in FILES:
+            for account in of_kind("ServiceAccount", name).values():
+                self.assertIs(account["automountServiceAccountToken"], False)
+
+    def test_no_pod_shares_anything_with_its_node(self):
+        for _, _, spec in self.each_pod(KUBERNETES):
+            for field in ("hostNetwork", "hostPID", "hostIPC", "hostUsers", "shareProcessNamespace"):
+                self.assertNotIn(field, spec)
+            for volume in spec.get("volumes", ()):
+                self.assertNotIn("hostPath", volume)
+        for container in self.each_container():
+            for port in container.get("ports", ()):
+                self.assertNotIn("hostPort", port)
+
+    def test_no_pod_is_told_of_services_by_variables(self):
+        for _, _, spec in self.each_pod():
+            self.assertIs(spec["enableServiceLinks"], False)
+
+    def test_what_a_container_may_write_to_is_a_volume_for_data(self):
+        for _, metadata, spec in self.each_pod():
+            for container in containers_of(spec):
+                writable = {mount["mountPath"] for mount in container.get("volumeMounts", ()) if not mount.get("readOnly")}
+                allowed = {"test": {"/state"}, "server": {"/var/lib/postern"}, "bootstrap": {"/var/lib/postern"}}
+                self.assertLessEqual(writable, allowed.get(metadata["of"], set()))
+
+    def test_nothing_may_talk_to_kubernetes(self):
+        for _, found in self.each():
+            kinds = {each["kind"] for each in found}
+            self.assertFalse(kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"})
+
+    def test_every_container_runs_the_image_and_its_entrypoint(self):
+        for name, _, spec in self.each_pod():
+            image = values_of(name)["image"]
+            wanted = f"@{image['digest']}" if image["digest"] else f":{image['tag'] or '0.1.0'}"
+            for container in containers_of(spec):
+                self.assertEqual(container["image"], f"registry.example.com/postern{wanted}")
+                self.assertNotIn("command", container)
+
+    def test_every_account_that_a_pod_names_is_there_when_it_starts(self):
+        for name in FILES:
+            accounts = of_kind("ServiceAccount", name)
+            for found in objects(name):
+                for _, spec in pods_of([found]):
+                    with self.subTest(values=name, object=found["metadata"]["name"]):
+                        if not values_of(name)["serviceAccount"]["create"]:
+                            self.assertEqual(spec["serviceAccountName"], "default")
+                            continue
+                        of_account = accounts[spec["serviceAccountName"]]["metadata"].get("annotations", {})
+                        if "pre-install" in found["metadata"].get("annotations", {}).get("helm.sh/hook", ""):
+                            self.assertEqual(of_account["helm.sh/hook"], "pre-install,pre-upgrade")
+                            self.assertLess(int(of_account["helm.sh/hook-weight"]), 0)
+                        else:
+                            self.assertNotIn("helm.sh/hook", of_account)
+
+
+class SecretTest(EachCase):
+    """Row 192: secrets come as mounted files, by reference."""
+
+    def test_no_secret_is_ever_made(self):
+        for _, found in self.each(KUBERNETES):
+            self.assertNotIn("Secret", {each["kind"] for each in found})
+        for path in CHART.rglob("*"):
+            if path.is_file() and path.suffix in (".yaml", ".tpl", ".txt") and path.parent.name != "files":
+                self.assertNotRegex(path.read_text(), r"\b(rand(Alpha|AlphaNum|Numeric|Ascii|Bytes|Int)|gen(CA|SelfSignedCert|SignedCert|PrivateKey)\w*|lookup|derivePassword|htpasswd|bcrypt|uuidv4|now|b64enc)\b", path.name)
+
+    def test_the_environment_has_no_secret_but_the_headers_for_the_collector(self):
+        plain = {"POSTERN_SERVER", "POSTERN_CA", "POSTERN_CLIENT_SECRET_FILE", "XDG_STATE_HOME"}
+        seen = 0
+        for name, _, spec in self.each_pod():
+            for container in containers_of(spec):
+                self.assertNotIn("envFrom", container)
+                given = values_of(name)["extraEnv"]
+                for variable in container.get("env", ()):
+                    if "valueFrom" in variable:
+                        self.assertEqual(variable["name"], "OTEL_EXPORTER_OTLP_HEADERS")
+                        wanted = {"secretKeyRef": {"name": "collector", "key": "otlp-headers"}}
+                        self.assertEqual(variable["valueFrom"], wanted)
+                        seen += 1
+                    elif variable not in given:
+                        self.assertIn(variable["name"], plain)
+        # The servers and the gateway.
+        self.assertEqual(seen, 2)
+
+    def test_a_secret_is_mounted_read_only_for_its_reader_alone(self):
+        for _, _, spec in self.each_pod():
+            mounts = {mount["name"]: mount for each in containers_of(spec) for mount in each.get("volumeMounts", ())}
+            for volume in spec.get("volumes", ()):
+                self.assertNotIn("secret", volume)
+                if "projected" in volume:
+                    self.assertEqual(volume["projected"]["defaultMode"], 0o400)
+                    self.assertIs(mounts[volume["name"]]["readOnly"], True)
+                    paths = [item["path"] for source in volume["projected"]["sources"] for each in source.values() for item in each["items"]]
+                    self.assertEqual(len(paths), len(set(paths)))
+                    for path in paths:
+                        self.assertNotIn("/", path)
+
+    def test_each_pod_is_given_the_secrets_that_it_needs_and_no_other(self):
+        wanted = {
+            "server": {
+                "master.key", "pepper.key", "redis-url", "redis-password", "redis-ca.crt", "client-orders-0", "client-orders-1",
+                "provider-google", "provider-kakao", "provider-kakao.admin", "issuer-old-shop", "postgres-url", "postgres-ca.crt",
+                "telemetry-ca.crt", "tls.crt", "tls.key", "clients-ca.crt",
+            },
+            "gateway": {"gateway-orders", "telemetry-ca.crt", "tls.crt", "tls.key", "clients-ca.crt", "ca.crt"},
+            "migrate": {"postgres-owner-url", "postgres-ca.crt"},
+            "test": {"ca.crt", "test-password", "test-client"},
+        }
+        wanted["bootstrap"] = wanted["server"] | {"password", "client-secret"}
+        for metadata, spec in pods_of(objects("full")):
+            with self.subTest(pod=metadata["of"]):
+                found = {
+                    item["path"]
+                    for volume in spec["volumes"]
+                    for source in volume.get("projected", {}).get("sources", ())
+                    for each in source.values()
+                    for item in each["items"]
+                }
+                self.assertEqual(found, wanted.pop(metadata["of"]))
+        self.assertFalse(wanted)
+
+    def test_every_secret_of_the_values_reaches_a_pod(self):
+        for name in FILES:
+            def named(value):
+                if isinstance(value, dict):
+                    if {"name", "key"} == set(value):
+                        yield value["name"]
+                    for key, each in value.items():
+                        yield from [each] if key == "existingSecret" and each else named(each)
+                elif isinstance(value, list):
+                    for each in value:
+                        yield from named(each)
+
+            given = set(named(yaml.safe_load(FILES[name].read_text())))
+            text = json.dumps([spec for _, spec in pods_of(objects(name))])
+            for secret in given:
+                with self.subTest(values=name, secret=secret):
+                    self.assertIn(f'"name": "{secret}"', text)
+
+
+class ResourcesTest(EachCase):
+    """Row 202: what hashing needs is there."""
+
+    def test_the_memory_limit_follows_from_the_hashing_settings(self):
+        for name, metadata, spec in self.each_pod():
+            if metadata["of"] not in ("server", "bootstrap"):
+                continue
+            values = values_of(name)
+            hashing = -(-values["passwords"]["threads"] * values["passwords"]["memoryKib"] // 1024)
+            needed = values["memory"]["baseMib"] + hashing
+            resources = spec["containers"][0]["resources"]
+            wanted = values["resources"]["limits"].get("memory", f"{needed}Mi")
+            self.assertEqual(resources["limits"]["memory"], wanted)
+            # Asked for whole: a pod that was placed by less could be killed for what it needs.
+            self.assertEqual(resources["requests"]["memory"], wanted)
+            mib = {"Mi": 1, "Gi": 1024}[wanted[-2:]] * int(wanted[:-2])
+            self.assertGreaterEqual(mib, needed)
+            self.assertGreater(needed, BASE_MIB + hashing)
+
+    def test_more_threads_are_more_memory(self):
+        for threads, memory, wanted in [(1, 19_456, "211Mi"), (8, 65_536, "704Mi"), (3, 20_001, "251Mi"), (256, 262_144, "65728Mi")]:
+            given = {"passwords": {"threads": threads, "memoryKib": memory}}
+            spec = of_kind("Deployment", "minimal", given)["rel-postern"]["spec"]["template"]["spec"]
+            self.assertEqual(spec["containers"][0]["resources"]["limits"]["memory"], wanted)
+
+    def test_the_settings_have_the_numbers_that_the_limit_was_made_of(self):
+        for name in FILES:
+            passwords, given = tomllib.loads(Settings(name).text)["passwords"], values_of(name)["passwords"]
+            self.assertEqual((passwords["threads"], passwords["memory_kib"]), (given["threads"], given["memoryKib"]))
+
+    def test_a_limit_below_what_is_needed_is_refused(self):
+        # 192 and twice 19.
+        for limit in ("229Mi", "0.2Gi", "230M", "100Ki", "1", 240_000_000):
+            with self.subTest(limit=limit):
+                (fault,) = refusal("minimal", {"resources": {"limits": {"memory": limit}}})
+                self.assertIn("is less than the 230Mi that 2 threads of 19456 KiB need beside memory.baseMib", fault)
+        for limit in ("230Mi", "0.25Gi", "250M", "1T", 241_172_480):
+            with self.subTest(limit=limit):
+                text_of("minimal", {"resources": {"limits": {"memory": limit}}})
+        (fault,) = refusal("minimal", {"resources": {"limits": {"memory": "lots"}}})
+        self.assertEqual(fault, "resources.limits.memory: lots is no quantity such as 512Mi")
+
+    def test_every_container_says_what_it_needs(self):
+        for container in self.each_container():
+            self.assertIn("memory", container["resources"]["limits"])
+            self.assertIn("memory", container["resources"]["requests"])
+            self.assertIn("cpu", container["resources"]["requests"])
+
+
+class NetworkTest(EachCase):
+    """Row 203. And of row 194: metrics and health are on a port that strangers do not reach."""
+
+    DNS = {("UDP", 53), ("TCP", 53)}
+
+    def policies(self, name, changes=None):
+        return of_kind("NetworkPolicy", name, changes).values()
+
+    def test_everything_is_denied_to_every_pod_first(self):
+        for name, metadata, _ in self.each_pod(KUBERNETES):
+            if not values_of(name)["networkPolicy"]["enabled"]:
+                continue
+            denying = [
+                policy["spec"]
+                for policy in self.policies(name)
+                if not policy["spec"].get("ingress") and not policy["spec"].get("egress")
+            ]
+            (deny,) = [spec for spec in denying if set(spec["podSelector"]["matchLabels"]) == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}]
+            self.assertEqual(deny["policyTypes"], ["Ingress", "Egress"])
+            self.assertTrue(selects(deny["podSelector"], metadata["labels"]))
+
+    def test_every_policy_speaks_of_both_directions(self):
+        for name in FILES:
+            for policy in self.policies(name):
+                self.assertEqual(policy["spec"]["policyTypes"], ["Ingress", "Egress"])
+
+    def allowed(self, name, component, direction, changes=None):
+        """Ports, and who is at the other end, of all rules of a component."""
+        rules = []
+        for policy in self.policies(name, changes):
+            labels = policy["spec"]["podSelector"]["matchLabels"]
+            if labels.get("app.kubernetes.io/component") == component:
+                rules += policy["spec"].get(direction, [])
+        peers = "from" if direction == "ingress" else "to"
+        return [({(port["protocol"], port["port"]) for port in rule["ports"]}, rule.get(peers)) for rule in rules]
+
+    def test_who_may_come_depends_on_the_port(self):
+        own = {"app.kubernetes.io/name": "postern", "app.kubernetes.io/instance": "rel"}
+        gateway, test = ({"podSelector": {"matchLabels": own | {"app.kubernetes.io/component": of}}} for of in ("gateway", "test"))
+        shop = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}, "podSelector": {"matchLabels": {"app": "orders"}}}
+
+        def namespace(name):
+            return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+        self.assertEqual(
+            self.allowed("full", "server", "ingress"),
+            [
+                ({("TCP", "grpc")}, [gateway, test, shop]),
+                ({("TCP", "operations")}, [namespace("monitoring")]),
+                ({("TCP", "admin")}, [namespace("operators")]),
+            ],
+        )
+        self.assertEqual(self.allowed("full", "gateway", "ingress"), [({("TCP", "gateway")}, [namespace("ingress-nginx")])])
+        for component in ("migrate", "bootstrap", "test"):
+            self.assertEqual(self.allowed("full", component, "ingress"), [])
+        # Who is not named may not come; nobody is named for AdminService by default.
+        self.assertEqual(
+            self.allowed("minimal", "server", "ingress"),
+            [({("TCP", "grpc")}, [test, {"podSelector": {}}]), ({("TCP", "operations")}, [namespace("monitoring")])],
+        )
+        nobody = {"networkPolicy": {"ingress": {"grpc": [], "operations": [], "gateway": []}}, "tests": {"enabled": False}}
+        self.assertEqual(self.allowed("sqlite", "server", "ingress", nobody), [])
+        self.assertEqual(self.allowed("sqlite", "server", "ingress")[1][0], {("TCP", "gateway")})
+
+    def test_no_rule_is_for_all_ports_or_from_anybody(self):
+        for name in FILES:
+            for policy in self.policies(name):
+                for rule in policy["spec"].get("ingress", ()):
+                    self.assertTrue(rule["ports"])
+                    self.assertTrue(rule["from"])
+                for rule in policy["spec"].get("egress", ()):
+                    self.assertTrue(rule["ports"])
+
+    def test_pods_may_go_to_what_they_need_and_nowhere_else(self):
+        def ports(name, component, changes=None):
+            return set().union(*(ports for ports, _ in self.allowed(name, component, "egress", changes)))
+
+        postgres, redis, https, grpc, otlp = (("TCP", port) for port in (5432, 6379, 443, 7301, 4317))
+        self.assertEqual(ports("minimal", "server"), self.DNS | {postgres, redis})
+        self.assertEqual(ports("minimal", "migrate"), self.DNS | {postgres})
+        self.assertEqual(ports("minimal", "test"), self.DNS | {grpc})
+        self.assertEqual(ports("sqlite", "server"), self.DNS)
+        self.assertEqual(ports("mesh", "server"), self.DNS | {postgres, otlp})
+        self.assertEqual(ports("mesh", "bootstrap"), self.DNS | {postgres})
+        pooler, sentinel, extra = ("TCP", 6432), ("TCP", 26379), ("TCP", 8443)
+        self.assertEqual(ports("full", "server"), self.DNS | {pooler, redis, sentinel, https, otlp, extra})
+        self.assertEqual(ports("full", "gateway"), self.DNS | {grpc, otlp})
+        self.assertEqual(ports("full", "bootstrap"), self.DNS | {pooler})
+        telemetry = {"telemetry": {"endpoint": "http://otel.test:14317"}}
+        self.assertIn(("TCP", 14317), ports("minimal", "server", telemetry))
+        issuer = {"trustedIssuers": [{"name": "a", "settings": {"jwks_uri": "https://a.test/jwks"}}]}
+        self.assertIn(https, ports("minimal", "server", issuer))
+
+    def test_providers_are_reached_at_public_addresses_only(self):
+        ((_, peers),) = [rule for rule in self.allowed("full", "server", "egress") if ("TCP", 443) in rule[0]]
+        (four,) = [peer["ipBlock"] for peer in peers if peer["ipBlock"]["cidr"] == "0.0.0.0/0"]
+        for private in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "127.0.0.0/8"):
+            self.assertIn(private, four["except"])
+        self.assertIn({"ipBlock": {"cidr": "2000::/3"}}, peers)
+
+    def test_those_who_are_named_are_the_only_ones(self):
+        wanted = yaml.safe_load(FILES["full"].read_text())["networkPolicy"]["egress"]
+        rules = self.allowed("full", "server", "egress")
+        self.assertIn(({("TCP", 6432)}, wanted["postgres"]), rules)
+        self.assertIn(({("TCP", 6379), ("TCP", 26379)}, wanted["redis"]), rules)
+        self.assertIn(({("TCP", 4317)}, wanted["otlp"]), rules)
+        self.assertIn((self.DNS, VALUES["networkPolicy"]["egress"]["dns"]), rules)
+
+    def test_the_job_before_an_install_has_its_policy_by_then(self):
+        policy = of_kind("NetworkPolicy", "minimal")["rel-postern-migrate"]["metadata"]["annotations"]
+        job = of_kind("Job", "minimal")["rel-postern-migrate"]["metadata"]["annotations"]
+        self.assertEqual(policy["helm.sh/hook"], job["helm.sh/hook"])
+        self.assertLess(int(policy["helm.sh/hook-weight"]), int(job.get("helm.sh/hook-weight", 0)))
+
+    def test_what_strangers_reach_has_neither_metrics_nor_administration(self):
+        for name in FILES:
+            services = of_kind("Service", name)
+            for service in services.values():
+                (port,) = service["spec"]["ports"]
+                internal = port["targetPort"] in ("operations", "admin")
+                self.assertEqual(service["metadata"]["name"].endswith(("-operations", "-admin")), internal)
+                if internal:
+                    self.assertEqual(service["spec"]["type"], "ClusterIP")
+            inner = {name for name in services if name.endswith(("-operations", "-admin"))}
+            for found in objects(name):
+                if found["kind"] in ("Ingress", "HTTPRoute", "GRPCRoute", "BackendTLSPolicy"):
+                    targets = set(re.findall(r'"name": "([^"]+)"', json.dumps(found["spec"])))
+                    self.assertTrue(targets & set(services))
+                    self.assertFalse(targets & inner)
+
+    def test_a_service_leads_to_a_port_of_the_pods_that_it_selects(self):
+        for name in FILES:
+            pods = pods_of(objects(name))
+            for service in of_kind("Service", name).values():
+                with self.subTest(values=name, service=service["metadata"]["name"]):
+                    (port,) = service["spec"]["ports"]
+                    ((_, spec),) = [pod for pod in pods if selects({"matchLabels": service["spec"]["selector"]}, pod[0]["labels"])]
+                    self.assertIn(port["targetPort"], [each["name"] for each in spec["containers"][0]["ports"]])
+                    self.assertIn(port["appProtocol"], ("http", "https", "kubernetes.io/h2c"))
+
+    def test_a_route_leads_to_a_service_that_is_there(self):
+        for name in FILES:
+            ports = {service: found["spec"]["ports"][0] for service, found in of_kind("Service", name).items()}
+            for found in objects(name):
+                if found["kind"] == "Ingress":
+                    for rule in found["spec"]["rules"]:
+                        backend = rule["http"]["paths"][0]["backend"]["service"]
+                        self.assertEqual(ports[backend["name"]]["name"], backend["port"]["name"])
+                elif found["kind"] in ("HTTPRoute", "GRPCRoute"):
+                    (reference,) = found["spec"]["rules"][0]["backendRefs"]
+                    self.assertEqual(ports[reference["name"]]["port"], reference["port"])
+                    self.assertTrue(found["spec"]["parentRefs"])
+                elif found["kind"] == "BackendTLSPolicy":
+                    for reference in found["spec"]["targetRefs"]:
+                        self.assertIn(reference["name"], ports)
+                    self.assertTrue(found["spec"]["validation"]["hostname"])
+        (ingress,) = [each for each in of_kind("Ingress", "full").values() if each["metadata"]["name"] == "rel-postern-grpc"]
+        self.assertEqual(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/backend-protocol"], "GRPCS")
+        (route,) = of_kind("HTTPRoute", "probed").values()
+        self.assertEqual(route["spec"]["hostnames"], ["login.shop.test"])
+
+    def test_the_headless_service_has_no_address(self):
+        self.assertEqual(of_kind("Service", "full")["rel-postern-headless"]["spec"]["clusterIP"], "None")
