@@ -1427,6 +1427,15 @@ def as_user(user):
     return {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
+def folder_of(case):
+    """One that everybody may enter, until the end of a test or of a class of tests."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="postern-chart-"))
+    clean = case.addClassCleanup if isinstance(case, type) else case.addCleanup
+    clean(shutil.rmtree, folder)
+    folder.chmod(0o755)
+    return folder
+
+
 class Process:
     """A program until the end of a test."""
 
@@ -1457,14 +1466,9 @@ class Process:
 class Cluster:
     """What a cluster would have: Secrets with content that fits, and folders in the places of volumes."""
 
-    def __init__(self, case):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postern-chart-"))
-        clean = case.addClassCleanup if isinstance(case, type) else case.addCleanup
-        clean(shutil.rmtree, self.folder)
-        self.folder.chmod(0o755)
-        # The container's user may not reach where it was built.
-        self.binary = self.folder / "postern"
-        shutil.copy(BINARY, self.binary)
+    def __init__(self, case, binary):
+        self.folder = folder_of(case)
+        self.binary = binary
         self.authority = Authority()
         names = [x509.DNSName(name) for name in ("localhost", "rel-postern.auth.svc", "auth.shop.test")]
         self._key, self._certificate = self.authority.leaf(x509.ExtendedKeyUsageOID.SERVER_AUTH, *names)
@@ -1599,16 +1603,14 @@ class Postgres:
         self._programs = pathlib.Path(program).resolve().parent
         # It does not run as root, and wants a user that has a name.
         self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="postern-pg-"))
-        case.addClassCleanup(shutil.rmtree, folder)
+        folder = folder_of(case)
         if self._user:
             shutil.chown(folder, "nobody")
         self.port = free_port()
         self._run("initdb", "--no-sync", "-A", "trust", "-U", "postgres", "-D", folder / "data")
-        command = [self._programs / "postgres", "-D", folder / "data", "-k", folder, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        with tempfile.NamedTemporaryFile(prefix="postern-pg-log-", delete=False) as log:
-            case.addClassCleanup(os.unlink, log.name)
-        process = Process(case, command, log.name, cwd=folder, **self._user)
+        settings = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        command = [self._programs / "postgres", "-D", folder / "data", "-k", folder, "-p", str(self.port), *settings]
+        process = Process(case, command, folder / "log", cwd=folder, **self._user)
         process.until(self._is_up)
         self.sql("create role owner login", "create role postern login")
 
@@ -1640,9 +1642,12 @@ class ProgramTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.postgres = Postgres(cls)
+        # The user of the containers may not reach where it was built.
+        cls.binary = folder_of(cls) / "postern"
+        shutil.copy(BINARY, cls.binary)
 
     def cluster(self, database=None, role="postern"):
-        cluster = Cluster(self)
+        cluster = Cluster(self, self.binary)
         cluster.ports = {str(port): free_port() for port in (7301, 7302, 7303, 7304)}
         # Nobody is there, until a test says otherwise.
         cluster.urls = {"redis-url": "rediss://127.0.0.1:1", "postgres-url": "postgres://127.0.0.1:1/none"}
