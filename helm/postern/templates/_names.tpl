@@ -129,7 +129,7 @@ annotations:
 
 {{/* The fewest servers that there are. */}}
 {{- define "postern.leastReplicas" -}}
-{{ ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled }}
+{{ ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled | int64 }}
 {{- end -}}
 
 {{/* The handler `sleep` is in the kubelet from 1.30 on. The image has nothing else that could wait. */}}
