@@ -317,6 +317,21 @@ class RenderTest(EachCase):
         for found in objects("full", over, release=long):
             self.assertLessEqual(len(found["metadata"]["name"]), 63)
 
+    def test_a_name_that_looks_like_a_number_or_a_truth_is_a_text(self):
+        words = {"className": "1e5", "annotations": {"a": "true"}}
+        changes = {"ingress": {"gateway": words, "grpc": words}, "priorityClassName": "123", "runtimeClassName": "null"}
+        changes |= {"podAnnotations": {"checksum/config": "mine", "a": "1"}, "tls": {"serverName": "1234"}, "serviceAccount": {"name": "0x1f"}}
+        for name, given in {"full": changes, "sqlite": {"store": {"sqlite": {"storageClass": "1.5", "size": "1000"}}}}.items():
+            text = text_of(name, given, release="true", namespace="2030-01-01")
+            for found in _objects(text):
+                self.assertEqual(found["metadata"]["namespace"], "2030-01-01")
+                self.assertEqual(found["metadata"]["labels"]["app.kubernetes.io/instance"], "true")
+                if found["kind"] not in FOREIGN_KINDS:
+                    kubernetes_validate.validate(found, NEWEST, strict=True)
+        for metadata, _ in pods_of(_objects(text_of("full", changes, release="true", namespace="2030-01-01"))):
+            if metadata["of"] == "server":
+                self.assertRegex(metadata["annotations"]["checksum/config"], r"\A[0-9a-f]{64}\Z")
+
     def test_two_releases_in_a_namespace_do_not_meet(self):
         ours, theirs = objects("full", release="eu"), objects("full", release="us")
         names = [{(found["kind"], found["metadata"]["name"]) for found in release} for release in (ours, theirs)]
@@ -1740,6 +1755,35 @@ class ProgramTest(unittest.TestCase):
                         self.assertIn(named, there)
             self.assertEqual("image.digest is not set" in notes, name != "full")
 
+    def test_the_readme_names_values_and_commands_that_work(self):
+        readme = (CHART / "README.md").read_text()
+        (values,) = re.findall(r"<!-- values -->\n```yaml\n(.*?)```", readme, re.DOTALL)
+        commands = [line for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) for line in block.splitlines()]
+        made = {words[words.index("generic") + 1] for words in map(str.split, commands) if "generic" in words}
+        for command in commands:
+            words = shlex.split(command)
+            if words[0] == "postern":
+                said = subprocess.run([BINARY, *words[1:], "--help"], capture_output=True, text=True, env=clean_environment())
+                self.assertEqual(said.returncode, 0, said.stderr)
+            if words[:2] == ["helm", "install"]:
+                options = words[words.index("--set") : words.index("--set") + 2]
+        for major in HELMS:
+            said = helm(major, "template", "postern", CHART, "-n", "auth", "-f", "-", *options, "--kube-version", NEWEST, given=values)
+            self.assertEqual(said.returncode, 0, said.stderr)
+            found = _objects(said.stdout)
+            named = {f"{each['kind'].lower()}/{each['metadata']['name']}" for each in found}
+            for name in re.findall(r"\b(?:deployment|job)/[a-z0-9-]+", readme):
+                self.assertIn(name, named)
+            for _, spec in pods_of(found):
+                for volume in spec["volumes"]:
+                    for source in volume.get("projected", {}).get("sources", ()):
+                        self.assertIn(source["secret"]["name"], made)
+                        for item in source["secret"]["items"]:
+                            (line,) = [line for line in commands if f"generic {source['secret']['name']} " in line]
+                            self.assertRegex(line, rf"--from-file={re.escape(item['key'])}(=| |$)")
+        # What it says of the defaults.
+        self.assertIn("230Mi by default", readme)
+
     def ask(self, cluster, port, path):
         """The status of an answer by HTTP."""
         trusted = ssl.create_default_context(cadata=cluster.authority.pem.decode())
@@ -1759,10 +1803,9 @@ class ProgramTest(unittest.TestCase):
             asked = container[probe]["httpGet"]
             process.until(lambda asked=asked: self.ask(cluster, ports[asked["port"]], asked["path"]) == 200)
 
-    def run_through(self, name, changes, cluster):
-        """Tables, the first administrator, servers, and `helm test`, each as the chart starts it."""
-        changes = merged(changes, {"tests": {"existingSecret": "first"}})
-        making = objects(name, merged(changes, {"bootstrap": {"enabled": True, "existingSecret": "first"}}))
+    def bootstrap(self, name, cluster):
+        """Tables and the first administrator, as the chart makes them."""
+        making = objects(name, {"bootstrap": {"enabled": True, "existingSecret": "first"}})
         self.migrate(cluster, making)
         ((_, spec),) = [pod for pod in pods_of(making) if pod[0]["of"] == "bootstrap"]
         pod = cluster.pod(making, spec)
@@ -1773,7 +1816,9 @@ class ProgramTest(unittest.TestCase):
         # What a Job that is tried again meets.
         self.assertEqual(pod.run(spec["containers"][0]).returncode, 1)
 
-        found = objects(name, changes)
+    def serve_and_test(self, name, changes, cluster):
+        """A server and `helm test`, as the chart starts them."""
+        found = objects(name, merged(changes, {"tests": {"existingSecret": "first"}}))
         ((_, spec),) = [pod for pod in pods_of(found) if pod[0]["of"] == "server"]
         server = cluster.pod(found, spec).start(self, spec["containers"][0])
         self.probed(cluster, server, spec)
@@ -1788,7 +1833,8 @@ class ProgramTest(unittest.TestCase):
 
     def test_the_embedded_store_is_served_and_tested_as_the_chart_says(self):
         cluster = self.cluster()
-        server = self.run_through("sqlite", {"tests": {"require": ["postern:users:read"]}}, cluster)
+        self.bootstrap("sqlite", cluster)
+        server = self.serve_and_test("sqlite", {"tests": {"require": ["postern:users:read"]}}, cluster)
         # Metrics are not on the port for browsers; row 194.
         self.assertEqual(self.ask(cluster, "7303", "/metrics"), 200)
         self.assertEqual(self.ask(cluster, "7302", "/metrics"), 404)
@@ -1802,10 +1848,12 @@ class ProgramTest(unittest.TestCase):
     def test_postgresql_and_redis_are_served_and_tested_as_the_chart_says(self):
         cluster = self.cluster("whole")
         port = free_port()
+        cluster.urls["redis-url"] = f"redis://127.0.0.1:{port}"
+        # Before there is a Redis, which no policy lets the Job reach.
+        self.bootstrap("minimal", cluster)
         redis = Process(self, ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(cluster.folder)], cluster.folder / "redis")
         redis.until(lambda: b"ready to accept" in redis.log.read_bytes().lower())
-        cluster.urls["redis-url"] = f"redis://127.0.0.1:{port}"
-        server = self.run_through("minimal", {}, cluster)
+        server = self.serve_and_test("minimal", {}, cluster)
         # Row 205: an engine that goes takes nothing out of a Service and restarts nothing.
         redis.stop()
         self.assertEqual([self.ask(cluster, "7303", path) for path in ("/livez", "/readyz")], [200, 200])
