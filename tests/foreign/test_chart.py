@@ -1760,6 +1760,10 @@ class ProgramTest(unittest.TestCase):
         unknown = subprocess.run([BINARY, "migrate", "--grant", "x", "--help"], capture_output=True, env=clean_environment())
         self.assertNotEqual(unknown.returncode, 0)
 
+    def test_the_chart_is_for_this_version_of_the_program(self):
+        said = subprocess.run([BINARY, "--version"], capture_output=True, text=True, env=clean_environment())
+        self.assertEqual(said.stdout.split()[-1], yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"])
+
     def test_the_notes_name_commands_and_objects_that_are_there(self):
         for name in FILES:
             said = helm(4, "install", "rel", CHART, "-n", "auth", "-f", FILES[name], "--dry-run=client")
