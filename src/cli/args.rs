@@ -283,6 +283,9 @@ pub(super) struct LoginArgs {
     /// Only this tenant's roles, and those that hold everywhere
     #[arg(long, value_name = "TENANT")]
     pub(super) tenant: Option<String>,
+    /// A file with the password in one line; without it, it is asked for, or read from standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) password_file: Option<PathBuf>,
     /// A file with the new password in one line, should the server ask for one and nobody be there to type it
     #[arg(long, value_name = "FILE")]
     pub(super) new_password_file: Option<PathBuf>,

@@ -34,7 +34,7 @@ pub(super) fn new_password(label: &str) -> Result<SecretString, Failure> {
     }
 }
 
-/// A new password from a file, for programs.
+/// A password from a file, for programs.
 pub(super) fn password_file(path: &Path) -> Result<SecretString, Failure> {
     let unreadable = |error| Failure::local(format!("cannot read {}: {error}", path.display()));
     line_of(BufReader::new(File::open(path).map_err(unreadable)?), "password")

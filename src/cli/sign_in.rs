@@ -37,7 +37,10 @@ pub(super) async fn login(args: LoginArgs) -> Result<Answer, Failure> {
         Some(identifier) => identifier,
         None => prompt::text(caller.output, "E-mail or user name: ", "Name the user: postern login IDENTIFIER")?,
     };
-    let password = prompt::password("Password: ")?;
+    let password = match &args.password_file {
+        Some(file) => prompt::password_file(file)?,
+        None => prompt::password("Password: ")?,
+    };
     // Before anything is sent: a session whose tokens cannot be kept would live on without an owner.
     let mut locked = caller.states()?.lock()?;
     let credential =

@@ -133,6 +133,9 @@ config: no secret stands in the settings; name a Secret that holds it
 {{- end }}
 {{- end }}
 {{- range $v.extraEnv }}
+{{- if and (regexMatch "^OTEL_EXPORTER_OTLP(_TRACES)?_HEADERS$" .name) (hasKey . "value") }}
+extraEnv: {{ .name }} holds what a collector asks for, which is secret; name a Secret in telemetry.headers.existingSecret
+{{- end }}
 {{- $setting := trimPrefix "POSTERN__" .name | replace "__" "." | lower }}
 {{- $name := .name }}
 {{- range $key := include "postern.ownSettings" $ | fromJsonArray }}

@@ -16,8 +16,8 @@
 {{- end -}}
 
 {{- define "postern.selector" -}}
-app.kubernetes.io/name: {{ include "postern.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "postern.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* (dict "root" $ "component" "server"): never changes between versions, since a Deployment's selector cannot. */}}
@@ -47,7 +47,7 @@ app.kubernetes.io/component: {{ .component }}
 {{/* (dict "root" $ "component" "server" "suffix" "-grpc" "labels" map "annotations" map) */}}
 {{- define "postern.metadata" -}}
 name: {{ include "postern.fullname" .root }}{{ .suffix }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- include "postern.labels" (dict "root" .root "component" .component "more" .labels) | nindent 2 }}
 {{- with merge (deepCopy (.annotations | default dict)) (deepCopy .root.Values.commonAnnotations) }}
@@ -129,7 +129,7 @@ annotations:
 
 {{/* The fewest servers that there are. */}}
 {{- define "postern.leastReplicas" -}}
-{{ ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled }}
+{{ ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled | int64 }}
 {{- end -}}
 
 {{/* The handler `sleep` is in the kubelet from 1.30 on. The image has nothing else that could wait. */}}

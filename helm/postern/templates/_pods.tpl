@@ -2,7 +2,7 @@
 
 {{/* (dict "root" $ "account" "name") */}}
 {{- define "postern.pod" -}}
-serviceAccountName: {{ .account }}
+serviceAccountName: {{ .account | quote }}
 automountServiceAccountToken: false
 # Kubernetes' variables of Services (POSTERN_PORT…) would be read as ours.
 enableServiceLinks: false
@@ -27,7 +27,7 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .root.Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -38,7 +38,7 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .root.Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- if kindIs "invalid" .root.Values.topologySpreadConstraints }}
 topologySpreadConstraints:
@@ -206,7 +206,7 @@ env:
 {{- if include "postern.onSqlite" . }}
 - name: data
   persistentVolumeClaim:
-    claimName: {{ .Values.store.sqlite.existingClaim | default (printf "%s-data" (include "postern.fullname" .)) }}
+    claimName: {{ .Values.store.sqlite.existingClaim | default (printf "%s-data" (include "postern.fullname" .)) | quote }}
 {{- end }}
 {{- end -}}
 

@@ -164,7 +164,7 @@ Examples:
   postern login admin
   postern login mira@example.com --server http://auth.internal:7301
   postern login admin < password-file
-  postern login mira --new-password-file next < password-file
+  postern login mira --password-file now --new-password-file next
 
 A password that an administrator wants changed is asked for anew, twice, before you are signed in.
 Next: postern whoami, postern verify --require PERMISSION, postern sessions";

@@ -115,6 +115,9 @@ fn who_is_due_chooses_a_password_before_the_tokens_come() {
     }
     mira.does("whoami").ends_with(DONE).says("mira");
     mira.types("quite another password", "login mira").ends_with(DONE);
+    // Where there is nobody to type and no shell to pipe, as in a container.
+    mira.does("login mira --password-file next").ends_with(DONE).says("Signed in as mira");
+    mira.does("login mira --password-file nothing").ends_with(REFUSED).complains("cannot read nothing");
     admin.types(PASSWORD, "admin users set-password mira --must-change").ends_with(DONE).says("at their next sign-in");
     mira.does("verify").ends_with(NOT_AUTHENTICATED);
     mira.types(PASSWORD, "login mira").ends_with(REFUSED).complains("CHALLENGE_UNSUPPORTED");
