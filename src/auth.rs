@@ -118,7 +118,7 @@ pub struct Rules {
 #[derive(Clone, Debug)]
 pub struct Call {
     pub client: Arc<Client>,
-    pub request_id: String,
+    pub request_id: Arc<str>,
 }
 
 /// The tokens of a session, and when they end.
@@ -281,7 +281,7 @@ fn scope(client: &Client, asked: &TokenScope) -> Result<TokenScope, AuthError> {
 fn event(kind: AuditKind, call: &Call, now: Timestamp) -> AuditEvent {
     AuditEvent {
         client: Some(call.client.id.clone()),
-        request_id: call.request_id.clone(),
+        request_id: call.request_id.to_string(),
         ..AuditEvent::new(kind, now)
     }
 }

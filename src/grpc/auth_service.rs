@@ -68,7 +68,8 @@ impl AuthService for AuthDoor {
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
         let judged =
             callers::client(&self.auth, &request).and_then(|call| verify::verify(&self.auth, &call, request.get_ref()));
-        answer(judged, Repeat::Safe)
+        // A verdict has no span of its own until something is to be said in it.
+        judged.map(Response::new).map_err(|error| callers::span(&request).in_scope(|| refuse(&error, Repeat::Safe)))
     }
 
     async fn batch_verify(

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use tonic::Request;
 use tonic::metadata::MetadataMap;
+use tracing::Span;
 
 use crate::auth::admin::caller::Caller;
 use crate::auth::error::AuthError;
@@ -47,7 +48,7 @@ fn identified<T>(auth: &Auth, request: &Request<T>) -> Result<Call, AuthError> {
     };
     let trace = trace(request)?;
     trace.identified(&client.id);
-    Ok(Call { client, request_id: trace.request_id().to_owned() })
+    Ok(Call { client, request_id: Arc::clone(trace.request_id()) })
 }
 
 /// Who administers. An access token says so for a person, over whatever certificate it comes; whether it is good is for
@@ -119,6 +120,11 @@ pub(super) struct Operator;
 
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
+}
+
+/// What lines of a call stand in.
+pub fn span<T>(request: &Request<T>) -> Span {
+    request.extensions().get().map_or_else(Span::none, Trace::span)
 }
 
 fn trace<T>(request: &Request<T>) -> Result<&Trace, AuthError> {

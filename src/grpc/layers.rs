@@ -24,7 +24,7 @@ use crate::budget;
 use crate::clock::Clock;
 use crate::domain::id::ClientId;
 use crate::domain::time::{Moment, Timestamp};
-use crate::grpc::rpcs::Rpcs;
+use crate::grpc::rpcs::{Named, Rpcs};
 use crate::grpc::status;
 use crate::proto::account::v1::account_service_server::SERVICE_NAME as ACCOUNT_SERVICE;
 use crate::proto::admin::v1::admin_service_server::SERVICE_NAME as ADMIN_SERVICE;
@@ -51,8 +51,19 @@ impl Trace {
         Self { request_id, client: Arc::default(), spans: [Span::none(), Span::none()] }
     }
 
-    pub fn request_id(&self) -> &str {
+    pub fn request_id(&self) -> &Arc<str> {
         &self.request_id
+    }
+
+    /// What the call's lines stand in. An error's span whatever the filter is: a line without the id is of no use to whoever
+    /// has the answer.
+    pub fn span(&self) -> Span {
+        let [span, _] = &self.spans;
+        if span.is_none() { self.new_span() } else { span.clone() }
+    }
+
+    fn new_span(&self) -> Span {
+        tracing::error_span!("rpc", request_id = &*self.request_id, trace_id = Empty)
     }
 
     /// For the access log: who the client turned out to be.
@@ -73,18 +84,17 @@ impl Middle for Observe {
         let started = self.clock.moment();
         let mut trace = Trace::new(request_id(request.headers(), started.wall));
         let path = request.uri().path().trim_start_matches('/');
-        let method = match self.rpcs.named(path).path {
+        let named = self.rpcs.named(path);
+        let method = match named.path {
             Some(known) => Cow::Borrowed(known),
             None => Cow::Owned(path.get(..path.floor_char_boundary(PATH_BYTES_MAX)).unwrap_or_default().to_owned()),
         };
-        // An error's span whatever the filter is: a line without the id is of no use to whoever has the answer.
-        let span = tracing::error_span!("rpc", request_id = &*trace.request_id, trace_id = Empty);
-        let exported = {
-            let named = self.rpcs.named(&method);
-            named.counts.begun();
-            spans::rpc(named.service, named.method, &trace.request_id)
-        };
-        if spans::is_traced(&exported, request.headers()) {
+        named.counts.begun();
+        let exported = spans::rpc(named.service, named.method, &trace.request_id);
+        let is_traced = spans::is_traced(&exported, request.headers());
+        // Of verdicts, nearly none has a line to stand in it, and to make one takes as long as to judge.
+        let span = if is_traced || !is_bare(&method) { trace.new_span() } else { Span::none() };
+        if is_traced {
             spans::adopt(&exported, request.headers());
             if let Some(id) = spans::trace_id(&exported, request.headers()) {
                 span.record("trace_id", id);
@@ -93,13 +103,15 @@ impl Middle for Observe {
         trace.spans = [span.clone(), exported.clone()];
         request.extensions_mut().insert(trace.clone());
         let id = HeaderValue::from_str(&trace.request_id);
-        let Self { clock, rpcs } = self.clone();
         let code = Code::Cancelled;
-        let mut line = AccessLine { method, trace, started, clock, rpcs, exported: exported.clone(), code };
+        let mut line = AccessLine { method, trace, started, observe: self, named, exported: exported.clone(), code };
         async move {
             let mut response = next.answer(request).await;
             line.code = self::code(&response);
-            if let Ok(id) = id {
+            if let Ok(mut id) = id {
+                // Not a secret: what is marked so is not put into the table of the connection's headers (RFC 7541, section
+                // 7.1.3), where each new one would push out what comes again.
+                id.set_sensitive(true);
                 response.headers_mut().insert(REQUEST_ID, id);
             }
             drop(line);
@@ -112,31 +124,34 @@ impl Middle for Observe {
 }
 
 /// Writes itself when it goes away, so that calls which the caller gave up are seen too.
-struct AccessLine {
+struct AccessLine<'a> {
     method: Cow<'static, str>,
     trace: Trace,
     started: Moment,
-    clock: Clock,
-    rpcs: Rpcs,
+    observe: &'a Observe,
+    named: &'a Named,
     exported: Span,
     code: Code,
 }
 
-impl Drop for AccessLine {
+impl Drop for AccessLine<'_> {
     fn drop(&mut self) {
-        let took = self.clock.moment().since(self.started);
-        self.rpcs.named(&self.method).counts.ended(name(self.code), took);
+        let took = self.observe.clock.moment().since(self.started);
+        self.named.counts.ended(name(self.code), took);
         spans::rpc_ended(&self.exported, self.code.into(), is_ours(self.code));
         let micros = took.as_micros();
         // To the microsecond; what stands behind it is noise.
         let duration_ms = f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1_000.0;
         let client = self.trace.client.get().map(ClientId::as_str);
         let (method, code) = (&*self.method, name(self.code));
-        // So many that they would drown the rest, and cost more than the call.
-        if is_frequent(method) {
-            tracing::debug!(method, code, duration_ms, client, "answered");
+        // So many that they would drown the rest, and cost more than the call; unless it was a fault, of which there is a line
+        // already, without the id where there was no span.
+        if is_frequent(method) && !matches!(self.code, Code::Internal | Code::Unknown) {
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                self.trace.span().in_scope(|| tracing::debug!(method, code, duration_ms, client, "answered"));
+            }
         } else {
-            tracing::info!(method, code, duration_ms, client, "answered");
+            self.trace.span().in_scope(|| tracing::info!(method, code, duration_ms, client, "answered"));
         }
     }
 }
@@ -160,6 +175,11 @@ fn is_frequent(method: &str) -> bool {
         Some((service, _)) => service == "grpc.health.v1.Health",
         None => false,
     }
+}
+
+/// What has no span unless it has a line to stand in it.
+fn is_bare(method: &str) -> bool {
+    matches!(method.split_once('/'), Some((AUTH_SERVICE, "Verify") | ("grpc.health.v1.Health", "Check")))
 }
 
 /// The caller's id if it is a plain one, so that a request can be followed through several services; else a new one.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use foldhash::fast::RandomState;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
@@ -57,7 +58,7 @@ pub struct Rpcs(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
-    known: HashMap<&'static str, Named>,
+    known: HashMap<&'static str, Named, RandomState>,
     other: Named,
 }
 

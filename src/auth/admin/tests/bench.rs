@@ -78,7 +78,7 @@ impl Bench {
             cache_bytes: CACHE_BYTES_DEFAULT,
         }));
         let clients = Arc::new(Clients::new(SESSION_POLICY, Vec::new(), Some(built_in())).unwrap());
-        let call = Call { client: clients.anonymous().unwrap(), request_id: "request".to_owned() };
+        let call = Call { client: clients.anonymous().unwrap(), request_id: "request".into() };
         let made = event(AuditKind::KeyCreated, &call, clock.now());
         store.insert_first_key(&keyring.make(Algorithm::EdDsa, 1).unwrap(), &made).await.unwrap();
         let poll = Duration::from_millis(50);
