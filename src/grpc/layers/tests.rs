@@ -121,7 +121,7 @@ async fn only_tonics_own_internal_errors_are_the_callers() {
 async fn the_id_goes_in_and_comes_back() {
     let echo = service_fn(async |request: Request<Body>| {
         let trace: &Trace = request.extensions().get().unwrap();
-        assert_eq!(trace.request_id(), "mine");
+        assert_eq!(&**trace.request_id(), "mine");
         Ok::<_, Infallible>(Status::unavailable("x").into_http())
     });
     let mut call = request(VERIFY);
