@@ -30,6 +30,29 @@ fn the_memory_for_proofs_is_bounded() {
     assert_eq!(none.verifier.tokens.counts().entries, 0);
 }
 
+/// Whoever may sign in can have as many tokens as they like, and ask about each of them once. Between two questions about one
+/// that comes again there are more of those here than there is room for.
+#[test]
+fn a_flood_of_tokens_that_never_come_again_evicts_none_that_do() {
+    let fixture = Fixture::with(|settings| settings.cache_bytes = 256 * 1024);
+    let named = |name: String| fixture.forge.token(&fixture.claims().with("jti", format!("\"{name}\"")));
+    let hot: Vec<String> = (0..50).map(|number| named(format!("hot-{number}"))).collect();
+    let ask_all = || hot.iter().for_each(|token| assert!(fixture.accepts(token)));
+    ask_all();
+    ask_all();
+    for number in 0..5_000 {
+        assert!(fixture.accepts(&named(format!("once-{number}"))));
+        if number % 10 == 0 {
+            assert!(fixture.accepts(&hot[number / 10 % hot.len()]));
+        }
+    }
+    assert!(fixture.verifier.cache_counts().entries < 10 * hot.len());
+    let before = fixture.verifier.cache_counts().hits;
+    ask_all();
+    let known = fixture.verifier.cache_counts().hits - before;
+    assert!(known >= 45, "{known} of {} are still known", hot.len());
+}
+
 #[test]
 fn tokens_end_to_the_second() {
     let mut fixture = Fixture::new();
