@@ -2,6 +2,7 @@
 //!
 //! Compare within one run: other runs have other neighbours.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement: it fails loudly")]
+#![expect(clippy::wildcard_imports, reason = "modules are only headings in what is printed")]
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -125,7 +126,9 @@ mod verifier {
     fn one_of_ten_thousand_known_tokens(bencher: Bencher<'_, '_>) {
         let scene = Scene::new();
         let tokens: Vec<String> = (0..MANY).map(|number| scene.token(number)).collect();
-        tokens.iter().for_each(|token| scene.judge(token));
+        for token in &tokens {
+            scene.judge(token);
+        }
         let mut place = 0;
         bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
             place = (place * 7_901 + 1_013) % MANY;
@@ -294,8 +297,8 @@ mod seal {
     #[divan::bench(args = [200, 600, 4_000])]
     fn open(bencher: Bencher<'_, '_>, bytes: usize) {
         let sealer = sealer();
-        let sealed = sealer.seal(&PLACE, NOW, &vec![1; bytes]).unwrap();
-        bencher.bench_local(|| sealer.open(&PLACE, black_box(&sealed)).is_ok());
+        let value = sealer.seal(&PLACE, NOW, &vec![1; bytes]).unwrap();
+        bencher.bench_local(|| sealer.open(&PLACE, black_box(&value)).is_ok());
     }
 
     fn sealer() -> Sealer {

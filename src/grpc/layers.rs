@@ -1,8 +1,9 @@
 //! What stands around every RPC, whichever service it belongs to: who asked (an id), how long it may take, and that a
 //! panic costs one call. Must not know what the calls mean. In which order the layers stand, and why, says `grpc.rs`.
 
+mod stack;
+
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -12,11 +13,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use tokio::runtime::Handle;
-use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::Service;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
@@ -30,6 +28,8 @@ use crate::proto::account::v1::account_service_server::SERVICE_NAME as ACCOUNT_S
 use crate::proto::admin::v1::admin_service_server::SERVICE_NAME as ADMIN_SERVICE;
 use crate::proto::auth::v1::auth_service_server::SERVICE_NAME as AUTH_SERVICE;
 use crate::spans;
+
+pub use stack::{Answer, Around, Elsewhere, Made, Middle};
 
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_LEN_MAX: usize = 64;
@@ -191,16 +191,18 @@ fn request_id(headers: &HeaderMap, now: Timestamp) -> Arc<str> {
     }
 }
 
-/// A UUIDv7 (RFC 9562, section 6.2): the time, what is of this process alone, and a count. Asking the system for random bytes
+/// A UUID of version 7 (RFC 9562, section 6.2): the time, what is of this process alone, and a count. Asking the system for random bytes
 /// takes longer than a verdict, and nobody has to guess an id.
 fn new_id(now: Timestamp) -> Arc<str> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     static OF_THIS_PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let [a, b, c, d, e, f, _, _] = OF_THIS_PROCESS.to_le_bytes();
-    let [g, h, i, j] = count.to_be_bytes();
+    let mut rest = [0; 10];
+    let (own, counted) = rest.split_at_mut(6);
+    own.iter_mut().zip(OF_THIS_PROCESS.to_le_bytes()).for_each(|(place, byte)| *place = byte);
+    counted.copy_from_slice(&count.to_be_bytes());
     let millis = u64::try_from(now.millis()).unwrap_or_default();
-    let id = uuid::Builder::from_unix_timestamp_millis(millis, &[a, b, c, d, e, f, g, h, i, j]).into_uuid();
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &rest).into_uuid();
     Arc::from(&*id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
 }
 
@@ -354,76 +356,10 @@ fn name(code: Code) -> &'static str {
     }
 }
 
-/// Has calls that wait for engines answered by the runtime that does everything else, so that those who ask for verdicts do not
-/// wait for them. A call that is given up here is given up there.
-#[derive(Clone, Debug)]
-pub struct Elsewhere<S> {
-    pub runtime: Handle,
-    pub next: Arc<S>,
-}
-
-impl<S: Answer> Answer for Elsewhere<S> {
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        if waits_for_nothing(request.uri().path()) {
-            return self.next.answer(request).await;
-        }
-        let trace: Option<&Trace> = request.extensions().get();
-        let [span, exported] = trace.map_or_else(|| [Span::none(), Span::none()], |trace| trace.spans.clone());
-        let next = Arc::clone(&self.next);
-        let work = async move { next.answer(request).await }.instrument(exported).instrument(span);
-        match AbortOnDropHandle::new(self.runtime.spawn(work)).await {
-            Ok(response) => response,
-            Err(why) => match why.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_the_runtime_ends) => status::internal().into_http(),
-            },
-        }
-    }
-}
-
 /// What is answered from memory.
 fn waits_for_nothing(path: &str) -> bool {
     let path = path.trim_start_matches('/');
     is_frequent(path) || matches!(path.split_once('/'), Some((AUTH_SERVICE, "GetKeys" | "ListProviders")))
-}
-
-/// What answers calls. It never fails: a refusal is an answer too.
-pub trait Answer: Send + Sync + 'static {
-    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
-}
-
-/// What a layer does with a call.
-pub trait Middle: Send + Sync + 'static {
-    fn run<S: Answer>(&self, request: Request<Body>, next: &S) -> impl Future<Output = Response<Body>> + Send;
-}
-
-/// A layer around what stands further in. All layers of a call are one future: seven in boxes of their own, each with a copy
-/// of all that stands further in, took a third of the time of an empty call.
-#[derive(Clone, Debug)]
-pub struct Around<M, S>(pub M, pub S);
-
-impl<M: Middle, S: Answer> Answer for Around<M, S> {
-    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send {
-        self.0.run(request, &self.1)
-    }
-}
-
-/// What others made, as a service of tower's that is always ready.
-#[derive(Clone, Debug)]
-pub struct Made<S>(pub S);
-
-impl<S> Answer for Made<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-{
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let Ok(response) = self.0.clone().call(request).await;
-        response
-    }
 }
 
 #[cfg(test)]

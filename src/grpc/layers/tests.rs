@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
