@@ -128,7 +128,8 @@ fn no_token<T: std::fmt::Debug>(answer: Answer<T>) -> String {
 async fn a_token_of_the_old_application_opens_a_session() {
     let (server, kim) = scene(|_| ()).await;
     let mut said = claims(&server.clock, "42");
-    (said["amr"], said["auth_time"]) = (json!(["pwd", "otp"]), json!(server.clock.now().secs() - 300));
+    let asked = server.clock.now().secs() - 300;
+    (said["amr"], said["auth_time"]) = (json!(["pwd", "otp"]), json!(asked));
     let answer = trade(&server, &signed(&said)).await.unwrap();
     let (tokens, principal) = (answer.tokens.unwrap(), answer.principal.unwrap());
     assert_eq!((principal.id.as_str(), principal.external_id.as_str()), (kim.to_string().as_str(), "42"));
@@ -136,7 +137,7 @@ async fn a_token_of_the_old_application_opens_a_session() {
         (principal.client_id.as_str(), principal.amr.as_slice()),
         ("trader", &["pwd".to_owned(), "otp".into()][..])
     );
-    assert_eq!(principal.auth_time.unwrap().seconds, server.clock.now().secs() - 300);
+    assert_eq!(principal.auth_time.unwrap().seconds, asked);
 
     let verify = pb::VerifyRequest { access_token: tokens.access_token.clone(), ..Default::default() };
     let judged = server.client().verify(by(TRADER_SECRET, verify)).await.unwrap().into_inner();
