@@ -306,7 +306,7 @@ CARGO = """#!/bin/bash
 set -eu
 case "$*" in
     metadata\ *) echo '{"packages":[],"target_directory":"/src/target","version":1}' ;;
-    "build --profile dist --locked --target TRIPLE --bin postern")
+    "rustc --profile dist --locked --target TRIPLE --bin postern -- -C opt-level=3")
         [[ $CARGO_ENCODED_RUSTFLAGS == "-C"?"target-feature=+crt-static"?* ]]
         mkdir -p /src/target/TRIPLE/dist
         cp /compiled /src/target/TRIPLE/dist/postern
