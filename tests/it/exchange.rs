@@ -227,6 +227,7 @@ async fn a_token_that_is_none_is_refused_in_one_way() {
     let (server, _kim) = scene(|_| ()).await;
     let good = token("42");
     let (text, signature) = good.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('_') { "A" } else { "_" };
     let said = claims(&server.clock, "42");
     let with = |name: &str, value: Value| {
         let mut said = said.clone();
@@ -235,7 +236,7 @@ async fn a_token_that_is_none_is_refused_in_one_way() {
     };
     let by_another = EncodingKey::from_secret(b"another secret, of some thirty-odd bytes");
     let mut told = vec![
-        no_token(trade(&server, &format!("{text}.{}", signature.replace(&signature[..1], "_"))).await),
+        no_token(trade(&server, &format!("{text}.{other}{}", &signature[1..])).await),
         no_token(trade(&server, &format!("{text}.")).await),
         no_token(trade(&server, "a.b.c").await),
         no_token(trade(&server, "no token").await),

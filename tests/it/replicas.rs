@@ -56,6 +56,8 @@ struct Site {
 impl Site {
     async fn start(url: &str, count: usize, way: Way) -> Self {
         let first = Server::start_with(|config| set(config, url, way)).await;
+        // It serves only once it has noted that its first password was told; another that starts before makes a new one.
+        first.client().get_keys(pb::GetKeysRequest {}).await.unwrap();
         let key = first.data_dir().join("master.key");
         let mut site = Self { admin_password: first.admin_password.clone(), ..Self::of(url, way, key) };
         site.clock = first.clock.clone();
